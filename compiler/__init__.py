@@ -1,0 +1,1 @@
+"""A .tflite becomes plain C for one core."""

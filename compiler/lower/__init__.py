@@ -1,0 +1,1 @@
+"""Lowering: one file an op family."""

@@ -1,0 +1,115 @@
+"""The ports: what the pipeline asks of the other rooms. Implementations live in those rooms.
+
+Siblings never import each other; `cli/wiring.py` puts the implementations together, and
+`devices/loopback.py` ships fakes with which the whole flow runs without hardware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tinydeploy.types import (
+    Artifact,
+    Build,
+    Compiled,
+    DeviceProfile,
+    Evaluation,
+    Measurement,
+    ModelSource,
+    Selection,
+)
+
+
+class Predictor(Protocol):
+    """A model that runs on the host."""
+
+    def predict(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Outputs for N samples.
+
+        `inputs` holds one array a model input, each (N, *shape without the batch dimension) in the
+        model's own dtype; the result holds one array a model output, (N, *shape) likewise.
+        """
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+
+class Compiler(Protocol):
+    """Turns a `.tflite` into C for one core, and into a library of the host."""
+
+    def compile(
+        self,
+        model: Path,
+        out: Path,
+        *,
+        device: DeviceProfile | None = None,
+        engine: str = "aot",
+        optimize: str = "balanced",
+    ) -> Compiled:
+        """Write C sources to `out`, whole or not at all.
+
+        Raises UnsupportedModelError naming the layer whose op is missing.
+        """
+
+    def native(self, model: Path, *, optimize: str = "balanced") -> Predictor:
+        """The same C built for the host: computes exactly what the device computes."""
+
+
+class Builder(Protocol):
+    """Links compiled sources into firmware for a board."""
+
+    def build(self, compiled: Compiled, model: Path, device: DeviceProfile, out: Path) -> Build:
+        """Firmware, linker map and build.json in `out`, whole or not at all.
+
+        Raises ToolMissingError or DeviceError. Does not judge whether it fits: see `pipeline.fit`.
+        """
+
+
+class Runner(Protocol):
+    """A board, real or emulated, that carries a build."""
+
+    def run(
+        self, build: Build, device: DeviceProfile, inputs: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], Measurement]:
+        """Flash `build`, send the inputs (as for Predictor.predict), read outputs and counters.
+
+        Raises WrongFirmwareError, LinkError, FirmwareFaultError, DeviceError. The measurement's
+        `outputs_compared` is 0: the caller compares.
+        """
+
+
+class Meter(Protocol):
+    """An energy meter; windows are cut by `start` and `stop`."""
+
+    def start(self) -> None:
+        """Begin a window."""
+
+    def stop(self) -> float:
+        """End the window; energy in microjoules, net of nothing."""
+
+
+class Registry(Protocol):
+    """Where variants, runs and selections are kept."""
+
+    def register(
+        self,
+        name: str,
+        source: ModelSource,
+        artifact: Artifact,
+        evaluation: Evaluation,
+        data: Mapping[str, Any],
+    ) -> str:
+        """The model version of this variant, created by the last call or found if it exists.
+
+        `data` describes the data sets: name -> {"path", "sha256", "samples", "context"}.
+        """
+
+    def record(self, name: str, version: str, build: Build, measurement: Measurement | None) -> str:
+        """Run id of the child run for (version, board, engine, optimize), created or found."""
+
+    def select(self, name: str, selection: Selection) -> None:
+        """Point the alias `<board>` at the chosen version and tag it; remove it if none is."""

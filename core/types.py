@@ -1,0 +1,304 @@
+"""The values that flow: ModelSource -> Artifact -> Evaluation -> Build -> Measurement -> Selection.
+
+All are frozen. Units stand in the names. `None` means *not measured*, never zero. Identity is the
+sha256 of content. `to_json`/`from_json` turn any of them into plain JSON values and back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+Origin = Literal["measured", "emulated", "estimated"]
+Task = Literal["classify", "regress", "anomaly"]
+Engine = Literal["aot", "tflm"]
+Optimize = Literal["size", "balanced", "speed"]
+
+
+# ---------------------------------------------------------------- models
+@dataclass(frozen=True)
+class InputDescription:
+    """How raw data becomes the model's float input: ``(resize(raw) * scale) - mean``.
+
+    `dtype` is the dtype of the raw data (what a user's `.npz` or images hold); `resize` is
+    (height, width) or None; `scale` and `mean` apply to every element. An artifact without a
+    description takes its raw data as it is: float is quantized, integers must already be in the
+    model's own dtype.
+    """
+
+    dtype: str = "float32"
+    scale: float = 1.0
+    mean: float = 0.0
+    resize: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A trained model as the user brought it."""
+
+    path: Path
+    format: Literal["keras", "tflite"]
+    sha256: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to compress, read from `pipeline/recipes/NAME.toml`."""
+
+    name: str
+    description: str
+    activations: Literal["float32", "int8", "int16"]
+    weights: Literal["float32", "int8"]
+    calibration_samples: int = 0
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A `.tflite` file and what a board needs beside the weights.
+
+    `data_sha256` is the hash of the calibration samples that were used, "" without calibration.
+    """
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    recipe: str
+    source_name: str
+    source_sha256: str
+    data_sha256: str
+    task: Task = "classify"
+    metric: str = "accuracy"
+    labels: tuple[str, ...] = ()
+    input: InputDescription | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A metric over a labelled data set, computed by one engine.
+
+    `correct` holds one 0/1 a sample for `classify` (paired tests need it) and is empty otherwise;
+    `metrics` holds every metric of the task (`rmse` and `mae` for `regress`).
+    """
+
+    model_sha256: str
+    data_sha256: str
+    split: str
+    engine: str
+    metric: str
+    value: float
+    samples: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    correct: tuple[int, ...] = ()
+
+
+# ---------------------------------------------------------------- boards
+@dataclass(frozen=True)
+class DeviceProfile:
+    """One board, read from `devices/profiles/NAME.toml`.
+
+    `flash_bytes` and `ram_bytes` are what firmware may use. `platform` is "native" for boards that
+    are a process of the host, "qemu" for emulated ones, otherwise PlatformIO's platform name.
+    """
+
+    name: str
+    description: str
+    core: str
+    flash_bytes: int
+    ram_bytes: int
+    clock_hz: int
+    platform: str
+    arch_flags: tuple[str, ...] = ()
+    toolchain_prefix: str = ""
+    flash_origin: int = 0
+    ram_origin: int = 0
+    defines: Mapping[str, str] = field(default_factory=dict)
+    emulator: Mapping[str, str] = field(default_factory=dict)
+    fpu: bool = False
+    dsp: bool = False
+    helium: bool = False
+    counts_instructions: bool = False
+    measures_time: bool = False
+    measures_energy: bool = False
+    source: str = ""
+
+
+# ---------------------------------------------------------------- builds and measurements
+@dataclass(frozen=True)
+class Compiled:
+    """C sources of one model for one core, in `directory`; `files` are relative to it."""
+
+    directory: Path
+    files: tuple[str, ...]
+    model_sha256: str
+    engine: str
+    optimize: str
+    arena_bytes: int
+    unsupported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of a linked firmware.
+
+    `flash` splits `flash_bytes` into weights, tables, engine_code, protocol, libc_startup;
+    `ram` splits `ram_bytes` into arena, io, engine_statics, stack, protocol, libc. Both add up.
+    `ram["stack"]` is the reserved size until a device has reported its high-water mark.
+    """
+
+    flash_bytes: int
+    ram_bytes: int
+    arena_bytes: int
+    code_bytes: int
+    flash: Mapping[str, int]
+    ram: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Build:
+    """A linked firmware in `directory` (firmware.elf, .bin, .map, build.json).
+
+    `build_id` is the sha256 of model, engine, optimize level, board and compiler; the device
+    reports it and the host demands it.
+    """
+
+    directory: Path
+    elf: Path
+    build_id: str
+    board: str
+    engine: str
+    optimize: str
+    compiler: str
+    model_path: Path
+    model_sha256: str
+    firmware_sha256: str
+    footprint: Footprint
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one board did with real inputs.
+
+    `instructions`, `latency_us` and `energy_uj` hold every raw sample, one an inference, or None.
+    `origin` names the origin of each of those keys that is not None. `outputs_compared` of the
+    `samples` inferences were compared byte for byte with the host's, `outputs_equal` were equal.
+    """
+
+    build_id: str
+    board: str
+    samples: int
+    outputs_compared: int
+    outputs_equal: int
+    instructions: tuple[int, ...] | None = None
+    cycles_model: int | None = None
+    latency_us: tuple[float, ...] | None = None
+    energy_uj: tuple[float, ...] | None = None
+    stack_bytes: int | None = None
+    arena_bytes: int | None = None
+    origin: Mapping[str, Origin] = field(default_factory=dict)
+    method: str = ""
+
+
+# ---------------------------------------------------------------- selection
+@dataclass(frozen=True)
+class Constraints:
+    """What a variant must satisfy on a board; None means no limit.
+
+    `max_loss` is the allowed distance to the best candidate's metric; `board_flash_bytes` and
+    `board_ram_bytes` come from the profile.
+    """
+
+    min_metric: float | None = None
+    max_loss: float | None = None
+    max_flash_bytes: int | None = None
+    max_ram_bytes: int | None = None
+    max_instructions: int | None = None
+    max_latency_us: float | None = None
+    max_energy_uj: float | None = None
+    board_flash_bytes: int | None = None
+    board_ram_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One variant on one board, as selection sees it. `blocked` says why it could not be built."""
+
+    name: str
+    model_sha256: str
+    metric: str
+    value: float | None
+    higher_is_better: bool = True
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+    instructions: int | None = None
+    latency_us: float | None = None
+    energy_uj: float | None = None
+    outputs_verified: bool | None = None
+    origin: Mapping[str, Origin] = field(default_factory=dict)
+    blocked: str = ""
+    version: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The chosen candidate or None, the Pareto front, and a reason for each rejected one.
+
+    `reasons` maps each candidate's name that was not chosen to plain words.
+    """
+
+    board: str
+    objective: str
+    chosen: Candidate | None
+    candidates: tuple[Candidate, ...]
+    pareto: tuple[str, ...]
+    reasons: Mapping[str, str]
+
+
+# ---------------------------------------------------------------- JSON
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """Plain JSON values of a frozen value: dataclasses become objects, paths strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def from_json(cls: type[T], data: Mapping[str, Any]) -> T:
+    """The frozen value of class `cls` that `to_json` wrote. Unknown keys raise KeyError."""
+    hints = typing.get_type_hints(cls)
+    unknown = set(data) - set(hints)
+    if unknown:
+        raise KeyError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
+    return cls(**{k: _revive(hints[k], v) for k, v in data.items()})
+
+
+def _revive(hint: Any, value: Any) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _revive(next(a for a in typing.get_args(hint) if a is not type(None)), value)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_json(hint, value)
+    if hint is Path:
+        return Path(value)
+    if origin is tuple:
+        args = typing.get_args(hint)
+        each = args[:1] * len(value) if len(args) == 2 and args[1] is Ellipsis else args
+        return tuple(_revive(a, v) for a, v in zip(each, value, strict=True))
+    return value

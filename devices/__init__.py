@@ -1,0 +1,1 @@
+"""The outside world: boards, emulators, serial links, meters."""

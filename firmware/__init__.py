@@ -1,0 +1,1 @@
+"""A PlatformIO project; data, not Python."""

@@ -1,0 +1,1 @@
+"""ModelSource to Artifact to Selection."""

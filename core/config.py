@@ -1,0 +1,116 @@
+"""`tinydeploy.toml`: what to deploy, where, and what is good enough.
+
+Every key is documented here and in the README; unknown keys are errors. Paths are relative to
+the file. Command-line options override single keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tinydeploy.errors import UsageError
+from tinydeploy.tomlfile import parse, read_toml
+from tinydeploy.types import Constraints, Engine, InputDescription, Optimize, Task
+
+Objective = Literal["flash", "ram", "instructions", "latency", "energy"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Labelled data: `.npz` with `x` and `y`, or a folder of images with a folder a class."""
+
+    validation: Path
+    """Variants are judged and chosen on these samples."""
+    calibration: Path | None = None
+    """Representative samples for quantization; needed by every integer recipe."""
+    test: Path | None = None
+    """Looked at once, for the chosen variants only."""
+
+
+@dataclass(frozen=True)
+class LimitsConfig:
+    """What is good enough; a key left out is no limit."""
+
+    min_metric: float | None = None
+    """Least value of the task's metric (greatest, for an error metric)."""
+    max_loss: float | None = None
+    """Greatest distance to the best variant's metric."""
+    max_flash_bytes: int | None = None
+    max_ram_bytes: int | None = None
+    max_instructions: int | None = None
+    """Greatest mean number of instructions an inference."""
+    max_latency_us: float | None = None
+    max_energy_uj: float | None = None
+
+    def constraints(self, flash_bytes: int, ram_bytes: int) -> Constraints:
+        """These limits together with a board's own."""
+        return Constraints(
+            **{name: getattr(self, name) for name in self.__dataclass_fields__},
+            board_flash_bytes=flash_bytes,
+            board_ram_bytes=ram_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class Config:
+    """One `tinydeploy.toml`."""
+
+    name: str
+    """Name of the registered model."""
+    sources: tuple[Path, ...]
+    """Trained models: `.keras`, `.h5` or `.tflite`."""
+    devices: tuple[str, ...]
+    """Boards, by the names of `tinydeploy devices list`."""
+    data: DataConfig
+    recipes: tuple[str, ...] = ("float32", "int8", "int16x8")
+    task: Task = "classify"
+    labels: tuple[str, ...] = ()
+    input: InputDescription | None = None
+    """How raw data becomes the model's float input: `dtype`, `scale`, `mean`, `resize`."""
+    engine: Engine = "aot"
+    optimize: Optimize = "balanced"
+    objective: Objective = "flash"
+    """What "smallest" means."""
+    measure_samples: int = 3
+    """Validation inputs sent to each board; every output is compared with the host's."""
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    device_limits: Mapping[str, LimitsConfig] = field(default_factory=dict)
+    """`[device_limits.NAME]`: replaces `limits` for one board."""
+    profiles: tuple[Path, ...] = ()
+    """Folders with more board files."""
+    registry: Path = Path()
+    """Folder that holds `mlruns/`."""
+    work: Path = Path(".tinydeploy")
+    """Folder for converted models and builds; it can be deleted at any time."""
+
+    def limits_for(self, device: str) -> LimitsConfig:
+        """The limits that hold on one board."""
+        return self.device_limits.get(device, self.limits)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration file. Raises UsageError with file, line and field."""
+    path = path.resolve()
+    config = parse(Config, read_toml(path), path)
+    folders = {key: (path.parent / getattr(config, key)).resolve() for key in ("registry", "work")}
+    config = dataclasses.replace(config, **folders)
+    if not re.fullmatch(r"[\w-]+", config.name):
+        raise UsageError(
+            f"{path}: name = {config.name!r}", hint="use letters, digits, underscores and dashes"
+        )
+    for key in ("sources", "devices", "recipes"):
+        if not getattr(config, key):
+            raise UsageError(f"{path}: {key} is empty")
+    if config.measure_samples < 1:
+        raise UsageError(f"{path}: measure_samples must be at least 1")
+    for device in config.device_limits:
+        if device not in config.devices:
+            raise UsageError(
+                f"{path}: [device_limits.{device}] is for a board that is not in devices"
+            )
+    return config

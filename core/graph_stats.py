@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from tinydeploy.graph import Graph, Op, Tensor
 
-_BITS = {
+# Bits of an element as a model stores it.
+DTYPE_BITS = {
+    "float32": 32,
+    "float16": 16,
+    "float64": 64,
+    "bool": 8,
     "int4": 4,
     "int8": 8,
     "uint8": 8,
-    "bool": 8,
     "int16": 16,
-    "float16": 16,
+    "uint16": 16,
+    "int32": 32,
+    "uint32": 32,
     "int64": 64,
-    "float64": 64,
+    "uint64": 64,
 }
 
 
 def tensor_bytes(tensor: Tensor) -> int:
     """Bytes of a tensor's elements, as stored in the model (int4: two a byte)."""
-    return (tensor.elements * _BITS.get(tensor.dtype, 32) + 7) // 8
+    return (tensor.elements * DTYPE_BITS.get(tensor.dtype, 32) + 7) // 8
 
 
 def macs(op: Op, graph: Graph) -> int:
@@ -34,10 +42,7 @@ def macs(op: Op, graph: Graph) -> int:
     elements = graph.tensors[op.outputs[0]].elements
     if op.name == "DEPTHWISE_CONV_2D":
         return elements * weights[1] * weights[2] if len(weights) == 4 else 0
-    each = 1
-    for d in weights[1:]:
-        each *= d
-    return elements * each
+    return elements * prod(weights[1:])
 
 
 def total_macs(graph: Graph) -> int:

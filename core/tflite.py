@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinydeploy.errors import UnsupportedModelError
+from tinydeploy.errors import UnsupportedModelError, UsageError
 from tinydeploy.graph import Graph, Op, Tensor
+from tinydeploy.graph_stats import DTYPE_BITS
 from tinydeploy.store import sha256_bytes
 
 _IDENTIFIER = b"TFL3"
@@ -36,22 +37,6 @@ _DAMAGE = (
     AssertionError,
 )
 
-_BITS = {
-    "float32": 32,
-    "float16": 16,
-    "int32": 32,
-    "uint8": 8,
-    "int64": 64,
-    "bool": 8,
-    "int16": 16,
-    "int8": 8,
-    "float64": 64,
-    "uint64": 64,
-    "uint32": 32,
-    "uint16": 16,
-    "int4": 4,
-}
-
 
 def read_graph(model: bytes | Path) -> Graph:
     """The first subgraph of a `.tflite` model, given as its bytes or its path.
@@ -61,9 +46,9 @@ def read_graph(model: bytes | Path) -> Graph:
     input, or a variable) before it is used, constants have exactly their shape's size, and
     quantization parameters are finite and match the tensor's shape.
 
-    Raises UnsupportedModelError for anything that cannot be read so.
+    Raises UnsupportedModelError for anything that cannot be read so, UsageError for a missing file.
     """
-    data = model.read_bytes() if isinstance(model, Path) else bytes(model)
+    data = _read_file(model) if isinstance(model, Path) else bytes(model)
     try:
         return _Reader(data).graph()
     except _DAMAGE as error:
@@ -87,6 +72,13 @@ def expose_intermediates(model: bytes) -> bytes:
     changed = bytearray(padded)
     struct.pack_into("<I", changed, field, len(padded) - field)
     return bytes(changed) + struct.pack(f"<{len(outputs) + 1}i", len(outputs), *outputs)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
 
 
 def _schema() -> Any:
@@ -207,7 +199,7 @@ class _Reader:
         elements = 1
         for d in shape:
             elements *= d
-        if elements * _BITS.get(dtype, 64) // 8 > _MAX_TENSOR_BYTES:
+        if elements * DTYPE_BITS.get(dtype, 64) // 8 > _MAX_TENSOR_BYTES:
             raise UnsupportedModelError(f"tensor {index} {name!r} is over 1 GiB", hint=_HINT)
         if tensor.Sparsity() is not None:
             raise UnsupportedModelError(
@@ -285,8 +277,8 @@ class _Reader:
         elements = 1
         for d in shape:
             elements *= d
-        expected = (elements * _BITS.get(dtype, 0) + 7) // 8
-        if dtype not in _BITS:
+        expected = (elements * DTYPE_BITS.get(dtype, 0) + 7) // 8
+        if dtype not in DTYPE_BITS:
             raise UnsupportedModelError(
                 f"constant tensor {index} {name!r} is of type {dtype}", hint="use another type"
             )
@@ -323,7 +315,7 @@ class _Reader:
         if kind == "NONE" or table is None:
             return {}
         values = vars(getattr(self.schema, kind + "T").InitFromBuf(table.Bytes, table.Pos))
-        return {key: self._option(key, value) for key, value in _snake_items(values.items())}
+        return {_snake(key): self._option(_snake(key), value) for key, value in values.items()}
 
     def _option(self, key: str, value: Any) -> Any:
         if key in self.enums:
@@ -332,10 +324,6 @@ class _Reader:
             self._count(len(value), f"entries of {key}")
             return tuple(value.tolist())
         return _text(value) if isinstance(value, bytes) else value
-
-
-def _snake_items(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
-    return ((_snake(key), value) for key, value in items)
 
 
 def _unpack_int4(raw: np.ndarray, elements: int) -> np.ndarray:

@@ -68,6 +68,9 @@ class Builder(Protocol):
         Raises ToolMissingError or DeviceError. Does not judge whether it fits: see `pipeline.fit`.
         """
 
+    def load(self, directory: Path) -> Build:
+        """The build that `build` wrote to a folder. Raises UsageError if there is none."""
+
 
 class Runner(Protocol):
     """A board, real or emulated, that carries a build."""

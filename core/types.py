@@ -159,6 +159,11 @@ class Footprint:
     flash: Mapping[str, int]
     ram: Mapping[str, int]
 
+    def with_stack(self, high_water_bytes: int) -> Footprint:
+        """The same with the stack a device really used instead of the reserved one."""
+        ram = {**self.ram, "stack": high_water_bytes}
+        return dataclasses.replace(self, ram=ram, ram_bytes=sum(ram.values()))
+
 
 @dataclass(frozen=True)
 class Build:

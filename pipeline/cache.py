@@ -1,4 +1,4 @@
-"""Stages are cached by the content that goes into them: an unchanged second run does no work twice."""
+"""Stages are cached by the content that goes into them: no work is done twice."""
 
 from __future__ import annotations
 

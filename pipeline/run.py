@@ -384,7 +384,7 @@ class _Flow:
 def compare(
     outputs: list[np.ndarray], expected: list[np.ndarray], measurement: Measurement
 ) -> Measurement:
-    """The measurement with the number of inferences whose outputs equal the host's, byte for byte."""
+    """The measurement, with how many inferences gave the host's outputs byte for byte."""
     equal = sum(
         all(o[i].tobytes() == e[i].tobytes() for o, e in zip(outputs, expected, strict=True))
         for i in range(measurement.samples)

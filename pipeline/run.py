@@ -9,14 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tinydeploy import tflite
 from tinydeploy.config import Config
@@ -36,10 +33,11 @@ from tinydeploy.pipeline.convert import convert
 from tinydeploy.pipeline.data import Dataset, load_dataset, prepare
 from tinydeploy.pipeline.deployment import BoardResult, Deployment, Variant, candidate
 from tinydeploy.pipeline.evaluate import evaluate
+from tinydeploy.pipeline.host import HostBuild, compare
 from tinydeploy.pipeline.recipe import load_recipe
 from tinydeploy.pipeline.select import select
 from tinydeploy.pipeline.source import load_source
-from tinydeploy.ports import Builder, Compiler, Predictor, Registry, Runner
+from tinydeploy.ports import Builder, Compiler, Registry, Runner
 from tinydeploy.store import sha256_bytes, write_json
 from tinydeploy.types import (
     Artifact,
@@ -111,34 +109,13 @@ class _Pending:
     source: ModelSource
     artifact: Artifact | None = None
     blocked: str = ""
-    host: _Host | None = None
+    host: HostBuild | None = None
     evaluation: Future[Evaluation] | None = None
     boards: list[Future[BoardResult]] = dataclasses.field(default_factory=list)
 
     def close(self) -> None:
         if self.host:
             self.host.close()
-
-
-class _Host:
-    """The native build of one artifact, made when it is first needed, used by one at a time."""
-
-    def __init__(self, make: Callable[[], Predictor]) -> None:
-        self._make = make
-        self._predictor: Predictor | None = None
-        self._lock = threading.Lock()
-
-    def predict(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
-        with self._lock:
-            if self._predictor is None:
-                self._predictor = self._make()
-            return self._predictor.predict(inputs)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._predictor is not None:
-                self._predictor.close()
-                self._predictor = None
 
 
 class _Flow:
@@ -172,7 +149,9 @@ class _Flow:
             self.progress(f"{pending.name}: {e.message}")
             return pending
         model, optimize = artifact.path, self.config.optimize
-        pending.host = host = _Host(lambda: self.tools.compiler.native(model, optimize=optimize))
+        pending.host = host = HostBuild(
+            lambda: self.tools.compiler.native(model, optimize=optimize)
+        )
         pending.evaluation = pool.submit(
             self.evaluate, artifact, self.validation, "validation", host
         )
@@ -210,7 +189,9 @@ class _Flow:
 
         return self.cache.get("convert", key, make, load)
 
-    def evaluate(self, artifact: Artifact, data: Dataset, split: str, host: _Host) -> Evaluation:
+    def evaluate(
+        self, artifact: Artifact, data: Dataset, split: str, host: HostBuild
+    ) -> Evaluation:
         """The artifact's metric, computed by the native build."""
         key = {
             "code": [
@@ -230,7 +211,7 @@ class _Flow:
 
     # ------------------------------------------------------------ one variant on one board
     def on_board(
-        self, name: str, artifact: Artifact, graph: Graph, device: DeviceProfile, host: _Host
+        self, name: str, artifact: Artifact, graph: Graph, device: DeviceProfile, host: HostBuild
     ) -> BoardResult:
         """Build, check the size, run with real inputs, compare."""
         build: Build | None = None
@@ -277,7 +258,7 @@ class _Flow:
         return self.cache.get("build", key, make, load)
 
     def measure(
-        self, artifact: Artifact, graph: Graph, build: Build, device: DeviceProfile, host: _Host
+        self, artifact: Artifact, graph: Graph, build: Build, device: DeviceProfile, host: HostBuild
     ) -> Measurement:
         """Real inputs on the board; every output compared with the host's, byte for byte."""
         samples = self.validation.x[: self.config.measure_samples]
@@ -355,11 +336,7 @@ class _Flow:
         results = {}
         for variant in variants:
             if variant.name in chosen and (artifact := variant.artifact):
-                host = _Host(
-                    lambda model=artifact.path: self.tools.compiler.native(
-                        model, optimize=self.config.optimize
-                    )
-                )
+                host = self.host_build(artifact)
                 try:
                     results[variant.name] = self.evaluate(artifact, data, "test", host)
                 finally:
@@ -379,19 +356,6 @@ class _Flow:
             for name, data in named.items()
             if data
         }
-
-
-def compare(
-    outputs: list[np.ndarray], expected: list[np.ndarray], measurement: Measurement
-) -> Measurement:
-    """The measurement, with how many inferences gave the host's outputs byte for byte."""
-    equal = sum(
-        all(o[i].tobytes() == e[i].tobytes() for o, e in zip(outputs, expected, strict=True))
-        for i in range(measurement.samples)
-    )
-    return dataclasses.replace(
-        measurement, outputs_compared=measurement.samples, outputs_equal=equal
-    )
 
 
 def _loader(name: str, cls: type[Any]) -> Callable[[Path], Any]:

@@ -1,0 +1,338 @@
+"""pipeline.select: the words of each rejection, and the choice against brute force."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinydeploy.errors import UsageError
+from tinydeploy.pipeline.select import OBJECTIVES, select
+from tinydeploy.types import Candidate, Constraints, Selection
+
+FIELDS = {
+    "flash": "flash_bytes",
+    "ram": "ram_bytes",
+    "instructions": "instructions",
+    "latency": "latency_us",
+    "energy": "energy_uj",
+}
+
+
+def variant(name: str, **figures: Any) -> Candidate:
+    settled: dict[str, Any] = {
+        "model_sha256": name * 4,
+        "metric": "accuracy",
+        "value": 0.9,
+        "flash_bytes": 61_440,
+        "ram_bytes": 8_192,
+        "instructions": 1_000,
+        "origin": {"instructions": "emulated"},
+        **figures,
+    }
+    return Candidate(name=name, **settled)
+
+
+def reason(candidate: Candidate, constraints: Constraints, **keywords: Any) -> str:
+    """Why a lone candidate is not chosen; it must not be."""
+    selection = select("board", [candidate], constraints, **keywords)
+    assert selection.chosen is None
+    assert selection.pareto == ()
+    return selection.reasons[candidate.name]
+
+
+# ---------------------------------------------------------------- words
+def test_below_the_metric() -> None:
+    assert reason(variant("a", value=0.861), Constraints(min_metric=0.88)) == (
+        "accuracy 0.861 < 0.880"
+    )
+
+
+def test_decimals_grow_until_the_two_differ() -> None:
+    assert reason(variant("a", value=0.87996), Constraints(min_metric=0.88)) == (
+        "accuracy 0.87996 < 0.88000"
+    )
+
+
+def test_an_error_metric_is_bounded_from_above() -> None:
+    worse = variant("a", metric="rmse", value=1.5, higher_is_better=False)
+    assert reason(worse, Constraints(min_metric=1.2)) == "rmse 1.500 > 1.200"
+    better = variant("a", metric="rmse", value=1.2, higher_is_better=False)
+    assert select("board", [better], Constraints(min_metric=1.2)).chosen == better
+
+
+def test_limits_of_the_user_and_of_the_board() -> None:
+    large = variant("a", ram_bytes=21_004, flash_bytes=301_240)
+    assert reason(large, Constraints(max_ram_bytes=16_384)) == (
+        "needs 21,004 B of RAM, limit 16,384 B"
+    )
+    assert reason(large, Constraints(board_ram_bytes=16_384, max_ram_bytes=20_000)) == (
+        "needs 21,004 B of RAM, the board has 16,384 B"
+    )
+    assert reason(large, Constraints(board_flash_bytes=262_144, max_flash_bytes=200_000)) == (
+        "needs 301,240 B of flash, limit 200,000 B"
+    )
+
+
+def test_every_broken_constraint_is_named() -> None:
+    bad = variant("a", value=0.5, ram_bytes=21_004, outputs_verified=False)
+    assert reason(bad, Constraints(min_metric=0.88, max_ram_bytes=16_384)) == (
+        "outputs differ from the host's; accuracy 0.500 < 0.880; "
+        "needs 21,004 B of RAM, limit 16,384 B"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "constraints", "words"),
+    [
+        ("flash_bytes", Constraints(max_flash_bytes=1), "flash not measured"),
+        ("ram_bytes", Constraints(board_ram_bytes=1), "RAM not measured"),
+        ("instructions", Constraints(max_instructions=1), "instructions not measured"),
+        ("latency_us", Constraints(max_latency_us=1), "latency not measured"),
+        ("energy_uj", Constraints(max_energy_uj=1), "energy not measured"),
+        ("value", Constraints(min_metric=0.1), "accuracy not measured"),
+        ("value", Constraints(max_loss=0.1), "accuracy not measured"),
+    ],
+)
+def test_what_was_not_measured_satisfies_no_constraint(
+    field: str, constraints: Constraints, words: str
+) -> None:
+    assert reason(variant("a", **{field: None}), constraints) == words
+
+
+def test_not_a_number_is_not_measured() -> None:
+    assert reason(variant("a", value=float("nan")), Constraints(min_metric=0)) == (
+        "accuracy not measured"
+    )
+    assert reason(
+        variant("a", latency_us=float("nan"), origin={"latency_us": "measured"}),
+        Constraints(max_latency_us=5),
+    ) == ("latency not measured")
+
+
+def test_an_estimate_meets_a_constraint_only_on_request() -> None:
+    guessed = variant("a", latency_us=900.5, origin={"latency_us": "estimated"})
+    limit = Constraints(max_latency_us=1_000)
+    assert reason(guessed, limit) == "latency not measured, only estimated"
+    accepted = select("board", [guessed], limit, origins={"estimated"})
+    assert accepted.chosen == guessed
+    assert reason(guessed, Constraints(max_latency_us=500), origins={"estimated"}) == (
+        "needs 900.50 us an inference, limit 500 us"
+    )
+
+
+def test_different_origins_that_decide_are_named() -> None:
+    fast = variant("a", latency_us=900, origin={"latency_us": "measured"})
+    slow = variant("b", latency_us=950, origin={"latency_us": "estimated"})
+    chosen = select(
+        "board", [slow, fast], Constraints(), "latency", origins={"measured", "estimated"}
+    )
+    assert chosen.chosen == fast
+    assert chosen.reasons["b"] == (
+        "slower than a: 950 us an inference (estimated) against 900 us (measured)"
+    )
+    unasked = select("board", [slow, fast], Constraints(), "latency")
+    assert unasked.reasons["b"] == "latency not measured, a: 900 us an inference"
+
+
+def test_larger_than_the_chosen() -> None:
+    selection = select(
+        "board", [variant("a", flash_bytes=90_112), variant("b")], Constraints(), "flash"
+    )
+    assert selection.chosen is not None
+    assert selection.chosen.name == "b"
+    assert selection.reasons == {"a": "larger than b: 90,112 B of flash against 61,440 B"}
+
+
+def test_ties_go_down_to_the_hash() -> None:
+    def why(**figures: Any) -> str:
+        selection = select("board", [variant("b", **figures), variant("a")], Constraints())
+        assert selection.chosen is not None
+        assert selection.chosen.name == "a"
+        return selection.reasons["b"]
+
+    assert why(ram_bytes=9_000) == "needs more RAM than a: 9,000 B of RAM against 8,192 B"
+    assert why(instructions=1_001) == (
+        "takes more instructions than a: 1,001 instructions against 1,000"
+    )
+    assert why(instructions=None) == "instructions not measured, a: 1,000 instructions"
+    assert why(value=0.8) == "as small as a, but accuracy 0.800 against 0.900"
+    assert why() == "equal to a in every figure; the order of the hashes decides"
+
+
+def test_loss_is_measured_from_the_best_even_if_it_cannot_be_built() -> None:
+    best = variant("best", value=0.93, blocked="CONV_3D (layer 2) is not supported")
+    near, far = variant("near", value=0.92), variant("far", value=0.91)
+    selection = select("board", [best, near, far], Constraints(max_loss=0.01))
+    assert selection.chosen == near
+    assert selection.reasons["best"] == "CONV_3D (layer 2) is not supported"
+    assert selection.reasons["far"] == (
+        "accuracy 0.910 against the best, 0.930: loses 0.020 > 0.010"
+    )
+
+
+def test_loss_of_an_error_metric() -> None:
+    errors = [
+        variant(n, metric="mae", value=v, higher_is_better=False)
+        for n, v in (("a", 1.0), ("b", 1.1), ("c", 1.3))
+    ]
+    selection = select("board", errors, Constraints(max_loss=0.1))
+    assert set(selection.reasons) == {"b", "c"}
+    assert selection.reasons["c"] == "mae 1.300 against the best, 1.000: loses 0.300 > 0.100"
+    assert selection.reasons["b"] == "as small as a, but mae 1.100 against 1.000"
+
+
+def test_outputs_that_were_not_compared_are_no_objection() -> None:
+    unknown = variant("a", outputs_verified=None)
+    assert select("board", [unknown], Constraints()).chosen == unknown
+
+
+def test_nothing_to_choose_from() -> None:
+    assert select("board", [], Constraints(min_metric=1)) == Selection(
+        "board", "flash", None, (), (), {}
+    )
+
+
+@pytest.mark.parametrize(
+    ("candidates", "objective", "message"),
+    [
+        ([variant("a")], "beauty", "no objective is called 'beauty'"),
+        ([variant("a"), variant("a")], "flash", "several variants are called a"),
+        ([variant("a"), variant("b", metric="auc")], "flash", "different metrics: accuracy, auc"),
+    ],
+)
+def test_nonsense_is_a_usage_error(
+    candidates: list[Candidate], objective: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        select("board", candidates, Constraints(), objective)
+    assert caught.value.hint
+
+
+# ---------------------------------------------------------------- brute force
+few = st.integers(min_value=1, max_value=3)
+maybe = st.none() | few
+origin = st.sampled_from(["measured", "emulated", "estimated"])
+
+
+@st.composite
+def registries(draw: st.DrawFn) -> tuple[list[Candidate], Constraints, str]:
+    """Few different values, so that ties are common."""
+    higher = draw(st.booleans())
+    candidates = [
+        Candidate(
+            name=f"v{i}",
+            model_sha256=draw(st.sampled_from("abc")) + str(i),
+            metric="m",
+            value=draw(maybe),
+            higher_is_better=higher,
+            flash_bytes=draw(maybe),
+            ram_bytes=draw(maybe),
+            instructions=draw(maybe),
+            latency_us=draw(maybe),
+            energy_uj=draw(maybe),
+            outputs_verified=draw(st.sampled_from([None, True, True, False])),
+            origin={k: draw(origin) for k in ("instructions", "latency_us", "energy_uj")},
+            blocked=draw(st.sampled_from(["", "", "", "no"])),
+        )
+        for i in range(draw(st.integers(min_value=0, max_value=6)))
+    ]
+    names = [f for f in Constraints.__dataclass_fields__ if f != "max_loss"]
+    limits = {name: draw(st.none() | st.none() | few) for name in names}
+    loss = draw(st.none() | st.integers(min_value=0, max_value=2))
+    return candidates, Constraints(max_loss=loss, **limits), draw(st.sampled_from(OBJECTIVES))
+
+
+def figure(candidate: Candidate, key: str) -> float | None:
+    return None if candidate.origin.get(key) == "estimated" else getattr(candidate, key)
+
+
+def sufficient(c: Candidate, limits: Constraints, every: list[Candidate]) -> bool:
+    if c.blocked or c.outputs_verified is False:
+        return False
+    for key, limit in (
+        ("flash_bytes", limits.max_flash_bytes),
+        ("flash_bytes", limits.board_flash_bytes),
+        ("ram_bytes", limits.max_ram_bytes),
+        ("ram_bytes", limits.board_ram_bytes),
+        ("instructions", limits.max_instructions),
+        ("latency_us", limits.max_latency_us),
+        ("energy_uj", limits.max_energy_uj),
+    ):
+        value = figure(c, key)
+        if limit is not None and (value is None or value > limit):
+            return False
+    if limits.min_metric is not None and (
+        c.value is None
+        or (c.value < limits.min_metric if c.higher_is_better else c.value > limits.min_metric)
+    ):
+        return False
+    if limits.max_loss is not None:
+        values = [o.value for o in every if o.value is not None]
+        if c.value is None:
+            return False
+        best = max(values) if c.higher_is_better else min(values)
+        return abs(best - c.value) <= limits.max_loss
+    return True
+
+
+def compare(a: Candidate, b: Candidate, objective: str) -> int:
+    """Negative if `a` is to be preferred, by the words of the specification, key after key."""
+    for key in (FIELDS[objective], "flash_bytes", "ram_bytes", "instructions", "value"):
+        x, y = (c.value if key == "value" else figure(c, key) for c in (a, b))
+        if x == y:
+            continue
+        if x is None or y is None:
+            return 1 if x is None else -1
+        smaller = -1 if x < y else 1
+        return -smaller if key == "value" and a.higher_is_better else smaller
+    return -1 if a.model_sha256 < b.model_sha256 else 1
+
+
+def dominates(a: Candidate, b: Candidate) -> bool:
+    strictly = False
+    for key in ("value", "flash_bytes", "ram_bytes", "instructions"):
+        x, y = (c.value if key == "value" else figure(c, key) for c in (a, b))
+        if x == y:
+            continue
+        if x is None:
+            return False
+        better = y is None or ((x > y) if key == "value" and a.higher_is_better else (x < y))
+        if not better:
+            return False
+        strictly = True
+    return strictly
+
+
+@settings(max_examples=400, deadline=None)
+@given(registries())
+def test_equal_to_brute_force(case: tuple[list[Candidate], Constraints, str]) -> None:
+    candidates, constraints, objective = case
+    selection = select("board", candidates, constraints, objective)
+    good = [c for c in candidates if sufficient(c, constraints, candidates)]
+    order = functools.cmp_to_key(lambda a, b: compare(a, b, objective))
+    assert selection.chosen == min(good, key=order, default=None)
+    assert set(selection.pareto) == {
+        c.name for c in good if not any(dominates(other, c) for other in good)
+    }
+    chosen = {selection.chosen.name} if selection.chosen else set()
+    assert set(selection.reasons) == {c.name for c in candidates} - chosen
+    assert all(selection.reasons.values())
+
+
+@settings(max_examples=50, deadline=None)
+@given(registries())
+def test_the_order_of_the_candidates_does_not_matter(
+    case: tuple[list[Candidate], Constraints, str],
+) -> None:
+    candidates, constraints, objective = case
+    results = [
+        select("board", list(order), constraints, objective)
+        for order in itertools.islice(itertools.permutations(candidates), 6)
+    ]
+    assert len({r.chosen.name if r.chosen else None for r in results}) == 1
+    assert all(r.reasons == results[0].reasons and r.pareto == results[0].pareto for r in results)

@@ -36,6 +36,31 @@ REGISTRY = click.option(
 )
 
 
+_LIMITS = (
+    ("--min-metric", float, "Least value of the metric (greatest, for an error)."),
+    ("--max-loss", float, "Greatest distance to the best variant's metric."),
+    ("--max-flash", int, "Bytes of flash."),
+    ("--max-ram", int, "Bytes of RAM."),
+    ("--max-instructions", int, "Instructions an inference."),
+    ("--max-latency", float, "Microseconds an inference."),
+    ("--max-energy", float, "Microjoules an inference."),
+)
+_FIELDS = {
+    "--max-flash": "max_flash_bytes",
+    "--max-ram": "max_ram_bytes",
+    "--max-latency": "max_latency_us",
+    "--max-energy": "max_energy_uj",
+}
+
+
+def LIMITS(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of `LimitsConfig`, under its field names."""
+    for option, kind, text in reversed(_LIMITS):
+        field = _FIELDS.get(option, option[2:].replace("-", "_"))
+        function = click.option(option, field, type=kind, help=text)(function)
+    return function
+
+
 def out_dir(required: bool = True) -> Callable[[Any], Any]:
     """`--out DIR`."""
     return click.option(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinydeploy import plugins
 from tinydeploy.store import sha256_tree
-from tinydeploy.types import DeviceProfile
+from tinydeploy.types import Build, DeviceProfile, Measurement, to_json
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tinydeploy.pipeline.run import Tools
     from tinydeploy.ports import Builder, Compiler, Registry, Runner
 
@@ -73,3 +76,66 @@ def tools(registry_root: Path) -> Tools:
     from tinydeploy.pipeline.run import Tools
 
     return Tools(compiler(), builder(), runner, registry(registry_root), fingerprints())
+
+
+# ---------------------------------------------------------------- steps that several commands share
+def build_firmware(
+    model: Path, device: DeviceProfile, out: Path, *, engine: str, optimize: str
+) -> Build:
+    """Compile a model and link it for a board, into `out`."""
+    with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
+        sources = Path(scratch) / "source"
+        compiled = compiler().compile(
+            model, sources, device=device, engine=engine, optimize=optimize
+        )
+        return builder().build(compiled, model, device, out)
+
+
+def run_on_host(
+    model: Path, inputs: list[np.ndarray], optimize: str
+) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Outputs of the native build, and the figures a host has: the arena's plan, nothing counted."""
+    with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
+        compiled = compiler().compile(model, Path(scratch) / "source", optimize=optimize)
+    predictor = compiler().native(model, optimize=optimize)
+    try:
+        outputs = predictor.predict(inputs)
+    finally:
+        predictor.close()
+    nothing = dict.fromkeys(("instructions", "flash_bytes", "ram_bytes", "code_bytes"))
+    return outputs, {
+        "board": "host", **nothing, "arena_bytes": compiled.arena_bytes, "flash": None, "ram": None,
+    }  # fmt: skip
+
+
+def run_compared(
+    build: Build, device: DeviceProfile, inputs: list[np.ndarray]
+) -> tuple[list[np.ndarray], Measurement]:
+    """Run a build and compare every output with the host's native build."""
+    from tinydeploy.pipeline.host import HostBuild, compare
+
+    outputs, measurement = runner(device).run(build, device, inputs)
+    host = HostBuild(lambda: compiler().native(build.model_path, optimize=build.optimize))
+    try:
+        return outputs, compare(outputs, host.predict(inputs), measurement)
+    finally:
+        host.close()
+
+
+def figures(build: Build, measurement: Measurement) -> dict[str, Any]:
+    """What `run --json` prints: footprint with the measured stack, raw counts, origins."""
+    footprint = build.footprint
+    if measurement.stack_bytes is not None:
+        footprint = footprint.with_stack(measurement.stack_bytes)
+    return {
+        "board": build.board,
+        "engine": build.engine,
+        "build_id": build.build_id,
+        **to_json(footprint),
+        **{
+            key: to_json(getattr(measurement, key))
+            for key in ("instructions", "cycles_model", "latency_us", "energy_uj", "stack_bytes")
+        },
+        "origin": dict(measurement.origin),
+        "method": measurement.method,
+    }

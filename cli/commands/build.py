@@ -1,0 +1,50 @@
+"""`tinydeploy build`: firmware for a board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinydeploy.cli import options
+from tinydeploy.cli.render import print_json, table
+
+
+@click.command()
+@options.MODEL
+@options.DEVICE
+@options.ENGINE
+@options.OPTIMIZE
+@options.out_dir()
+@options.PROFILES
+@options.JSON
+def command(
+    model: Path,
+    device: str,
+    engine: str,
+    optimize: str,
+    out: Path,
+    profiles: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Compile a .tflite and link firmware for a board, through PlatformIO.
+
+    Writes firmware.elf, .bin, .map and build.json. Exit code 5 if it does not fit the board, with
+    the numbers; the folder is written all the same, so that one can see why.
+    """
+    from tinydeploy.cli import wiring
+    from tinydeploy.pipeline.fit import require_fit
+
+    profile = wiring.devices([device], profiles)[device]
+    result = wiring.build_firmware(model, profile, out, engine=engine, optimize=optimize)
+    if as_json:
+        print_json(result)
+    else:
+        parts = [("flash", k, v) for k, v in result.footprint.flash.items()]
+        parts += [("RAM", k, v) for k, v in result.footprint.ram.items()]
+        click.echo(table(("memory", "part", "bytes"), parts))
+        click.echo(
+            f"flash {result.footprint.flash_bytes:,} of {profile.flash_bytes:,} B, "
+            f"RAM {result.footprint.ram_bytes:,} of {profile.ram_bytes:,} B; build {result.build_id}"
+        )
+    require_fit(result.footprint, profile)

@@ -1,0 +1,43 @@
+"""`tinydeploy compile`: C sources, or a TFLite-Micro bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinydeploy.cli import options
+from tinydeploy.cli.render import print_json
+
+
+@click.command()
+@options.MODEL
+@click.option("--device", metavar="NAME", help="Board whose core the kernels are chosen for.")
+@options.ENGINE
+@options.OPTIMIZE
+@options.out_dir()
+@options.PROFILES
+@options.JSON
+def command(
+    model: Path,
+    device: str | None,
+    engine: str,
+    optimize: str,
+    out: Path,
+    profiles: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Turn a .tflite into plain C for one core (aot), or into a TFLite-Micro bundle (tflm).
+
+    The folder compiles on its own with the compiler of your project. Exit code 4 names the layer
+    whose op is missing; nothing is left behind then.
+    """
+    from tinydeploy.cli import wiring
+
+    profile = wiring.devices([device], profiles)[device] if device else None
+    compiled = wiring.compile_standalone(model, out, profile, engine, optimize)
+    if as_json:
+        print_json(compiled)
+        return
+    click.echo(f"{out}: {', '.join(compiled.files)}")
+    click.echo(f"arena {compiled.arena_bytes:,} B")

@@ -1,0 +1,34 @@
+"""`tinydeploy flash`: put built firmware on its board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinydeploy.cli import options
+from tinydeploy.cli.render import print_json
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--port", help="Serial port of a real board.")
+@options.PROFILES
+@options.JSON
+def command(directory: Path, port: str | None, profiles: tuple[Path, ...], as_json: bool) -> None:
+    """Flash the firmware that `build` wrote, and ask the board who it is.
+
+    An emulated board is started, asked and stopped again: its flash does not outlive it. Firmware
+    larger than the board is refused (exit code 5).
+    """
+    from tinydeploy.cli import wiring
+    from tinydeploy.pipeline.fit import require_fit
+
+    build = wiring.builder().load(directory)
+    device = wiring.devices([build.board], profiles)[build.board]
+    require_fit(build.footprint, device)
+    identity = wiring.flash(build, device, port)
+    if as_json:
+        print_json(identity)
+    else:
+        click.echo(f"{identity.board} runs build {identity.build_id} ({identity.engine})")

@@ -1,0 +1,25 @@
+"""`tinydeploy ui`: the MLflow UI."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import click
+
+from tinydeploy.cli import options
+
+
+@click.command()
+@options.REGISTRY
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+def command(registry: Path, port: int) -> None:
+    """Open the MLflow UI on the registry; Ctrl-C ends it."""
+    from tinydeploy.registry.mlflow import ui_command
+
+    arguments, environment = ui_command(registry, port)
+    options.progress(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
+    raise SystemExit(
+        subprocess.run(arguments, env={**os.environ, **environment}, check=False).returncode
+    )

@@ -1,0 +1,112 @@
+"""The table at the end of a deployment: for each board the variants and the verdicts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from tinydeploy.cli.render import table
+from tinydeploy.config import Config
+from tinydeploy.pipeline.deployment import Deployment
+from tinydeploy.types import Candidate, DeviceProfile, Selection
+
+HEAD = ("variant", "metric", "flash", "RAM", "instructions", "fits", "good", "verdict")
+
+
+def report(result: Deployment, config: Config, devices: Mapping[str, DeviceProfile]) -> str:
+    """Everything a person wants to know, as text."""
+    parts = [board(s, config, devices[s.board]) for s in result.selections]
+    parts.append(chosen(result))
+    parts.append(next_steps(result, config))
+    return "\n\n".join(p for p in parts if p)
+
+
+def board(selection: Selection, config: Config, device: DeviceProfile) -> str:
+    """One board's table."""
+    best = [c.value for c in selection.candidates if c.value is not None]
+    top = (max if selection.candidates[0].higher_is_better else min)(best) if best else None
+    head = list(HEAD)
+    head[1] = selection.candidates[0].metric
+    rows = [
+        (
+            c.name,
+            c.value,
+            c.flash_bytes,
+            c.ram_bytes,
+            c.instructions,
+            _fits(c, device),
+            _good(c, config, device.name, top),
+            "SELECTED" if c == selection.chosen else selection.reasons[c.name],
+        )
+        for c in selection.candidates
+    ]
+    title = (
+        f"{device.name}: {device.core}, {device.flash_bytes:,} B flash, "
+        f"{device.ram_bytes:,} B RAM; smallest by {selection.objective}"
+    )
+    return f"{title}\n{table(head, rows, indent='  ')}"
+
+
+def _fits(c: Candidate, device: DeviceProfile) -> str:
+    if c.flash_bytes is None or c.ram_bytes is None:
+        return "-"
+    return (
+        "yes" if c.flash_bytes <= device.flash_bytes and c.ram_bytes <= device.ram_bytes else "no"
+    )
+
+
+def _good(c: Candidate, config: Config, name: str, top: float | None) -> str:
+    """Is the metric within the limits?"""
+    limits = config.limits_for(name)
+    if c.value is None:
+        return "-"
+    sign = 1 if c.higher_is_better else -1
+    least = limits.min_metric is None or sign * (c.value - limits.min_metric) >= 0
+    near = limits.max_loss is None or top is None or sign * (top - c.value) <= limits.max_loss
+    return "yes" if least and near else "no"
+
+
+def chosen(result: Deployment) -> str:
+    """The chosen variants' metric on the test set, which played no part in choosing."""
+    rows = []
+    for s in result.selections:
+        if s.chosen:
+            test = result.test.get(s.chosen.name)
+            rows.append(
+                (
+                    s.board,
+                    s.chosen.name,
+                    s.chosen.value,
+                    test.value if test else None,
+                    s.chosen.version,
+                )
+            )
+    if not rows:
+        return ""
+    metric = result.selections[0].candidates[0].metric
+    head = ("board", "selected", f"validation {metric}", f"test {metric}", "version")
+    return (
+        "Selected (outputs on every board equal to the host's, byte for byte; instructions are\n"
+        "counted by the emulator):\n" + table(head, rows, indent="  ")
+    )
+
+
+def next_steps(result: Deployment, config: Config) -> str:
+    """Commands to go on with."""
+    picked = next((s for s in result.selections if s.chosen), None)
+    if not picked or not picked.chosen:
+        return ""
+    name = picked.chosen.name
+    artifact = next(v.artifact for v in result.variants if v.name == name)
+    if artifact is None:
+        return ""
+    registry = f" --registry {config.registry}" if config.registry.resolve() != Path.cwd() else ""
+    return "\n".join(
+        [
+            "Next:",
+            f"  tinydeploy ui{registry}    # compare and choose in the MLflow UI",
+            f"  tinydeploy build {os.path.relpath(artifact.path)} --device BOARD --out fw",
+            "  tinydeploy flash fw --port /dev/ttyACM0    # BOARD: tinydeploy devices list",
+        ]
+    )

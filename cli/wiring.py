@@ -94,7 +94,7 @@ def build_firmware(
 def run_on_host(
     model: Path, inputs: list[np.ndarray], optimize: str
 ) -> tuple[list[np.ndarray], dict[str, Any]]:
-    """Outputs of the native build, and the figures a host has: the arena's plan, nothing counted."""
+    """Outputs of the native build, and the one figure a host has: the plan of the arena."""
     with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
         compiled = compiler().compile(model, Path(scratch) / "source", optimize=optimize)
     predictor = compiler().native(model, optimize=optimize)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+ALLOWED_SKIPS = [
+    line.strip()
+    for line in (ROOT / "tests" / "skips.txt").read_text().splitlines()
+    if line.strip() and not line.startswith("#")
+]
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +29,32 @@ def shared() -> Path:
     if not (folder / "models").is_dir():
         pytest.skip("needs ../shared (models and data that are not part of the project)")
     return folder
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    """Count and print the skips, and fail the run for a reason that is not on the list."""
+    if hasattr(config, "workerinput"):
+        return
+    reasons = [_reason(r) for r in terminalreporter.stats.get("skipped", [])]
+    for reason in sorted(set(reasons)):
+        terminalreporter.write_line(f"skipped {reasons.count(reason)}: {reason}")
+    if unknown := [r for r in reasons if not r.startswith(tuple(ALLOWED_SKIPS))]:
+        terminalreporter.write_line(f"not in tests/skips.txt: {unknown[0]}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A skip that is not on the committed list fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(session.config, "workerinput"):
+        return
+    reasons = [_reason(r) for r in reporter.stats.get("skipped", [])]
+    if exitstatus == 0 and any(not r.startswith(tuple(ALLOWED_SKIPS)) for r in reasons):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _reason(report: Any) -> str:
+    longrepr = report.longrepr
+    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return text.removeprefix("Skipped: ")

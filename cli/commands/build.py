@@ -45,6 +45,7 @@ def command(
         click.echo(table(("memory", "part", "bytes"), parts))
         click.echo(
             f"flash {result.footprint.flash_bytes:,} of {profile.flash_bytes:,} B, "
-            f"RAM {result.footprint.ram_bytes:,} of {profile.ram_bytes:,} B; build {result.build_id}"
+            f"RAM {result.footprint.ram_bytes:,} of {profile.ram_bytes:,} B\n"
+            f"build {result.build_id}"
         )
     require_fit(result.footprint, profile)

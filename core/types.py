@@ -19,6 +19,11 @@ Task = Literal["classify", "regress", "anomaly"]
 Engine = Literal["aot", "tflm"]
 Optimize = Literal["size", "balanced", "speed"]
 
+HIGHER_IS_BETTER: Mapping[str, bool] = types.MappingProxyType(
+    {"accuracy": True, "auc": True, "rmse": False, "mae": False}
+)
+"""The metrics of all tasks, and whether more of them is better."""
+
 
 # ---------------------------------------------------------------- models
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ class DeviceProfile:
 
     `flash_bytes` and `ram_bytes` are what firmware may use. `platform` is "native" for boards that
     are a process of the host, "qemu" for emulated ones, otherwise PlatformIO's platform name.
+    `port` names the file below `firmware/ports/` that implements `td_port.h`.
     """
 
     name: str
@@ -123,6 +124,7 @@ class DeviceProfile:
     toolchain_prefix: str = ""
     flash_origin: int = 0
     ram_origin: int = 0
+    port: str = ""
     defines: Mapping[str, str] = field(default_factory=dict)
     emulator: Mapping[str, str] = field(default_factory=dict)
     fpu: bool = False

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tinydeploy.cli.render import table
-from tinydeploy.config import Config
+from tinydeploy.config import Config, LimitsConfig
 from tinydeploy.pipeline.deployment import Deployment
 from tinydeploy.types import Candidate, DeviceProfile, Selection
 
@@ -16,13 +16,13 @@ HEAD = ("variant", "metric", "flash", "RAM", "instructions", "fits", "good", "ve
 
 def report(result: Deployment, config: Config, devices: Mapping[str, DeviceProfile]) -> str:
     """Everything a person wants to know, as text."""
-    parts = [board(s, config, devices[s.board]) for s in result.selections]
+    parts = [board(s, config.limits_for(s.board), devices[s.board]) for s in result.selections]
     parts.append(chosen(result))
     parts.append(next_steps(result, config))
     return "\n\n".join(p for p in parts if p)
 
 
-def board(selection: Selection, config: Config, device: DeviceProfile) -> str:
+def board(selection: Selection, limits: LimitsConfig, device: DeviceProfile) -> str:
     """One board's table."""
     best = [c.value for c in selection.candidates if c.value is not None]
     top = (max if selection.candidates[0].higher_is_better else min)(best) if best else None
@@ -36,7 +36,7 @@ def board(selection: Selection, config: Config, device: DeviceProfile) -> str:
             c.ram_bytes,
             c.instructions,
             _fits(c, device),
-            _good(c, config, device.name, top),
+            _good(c, limits, top),
             "SELECTED" if c == selection.chosen else selection.reasons[c.name],
         )
         for c in selection.candidates
@@ -56,9 +56,8 @@ def _fits(c: Candidate, device: DeviceProfile) -> str:
     )
 
 
-def _good(c: Candidate, config: Config, name: str, top: float | None) -> str:
+def _good(c: Candidate, limits: LimitsConfig, top: float | None) -> str:
     """Is the metric within the limits?"""
-    limits = config.limits_for(name)
     if c.value is None:
         return "-"
     sign = 1 if c.higher_is_better else -1

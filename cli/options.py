@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from tinydeploy.types import InputDescription
+
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 DEVICE = click.option("--device", required=True, metavar="NAME", help="Board to use.")
 ENGINE = click.option(
@@ -26,6 +28,11 @@ PROFILES = click.option(
     multiple=True,
     metavar="DIR",
     help="Folder with more board files.",
+)
+TASK = click.option(
+    "--task",
+    type=click.Choice(["classify", "regress", "anomaly"]),
+    help="What the model does; classify, or what its description says, by default.",
 )
 REGISTRY = click.option(
     "--registry",
@@ -59,6 +66,32 @@ def LIMITS(function: Callable[..., Any]) -> Callable[..., Any]:
         field = _FIELDS.get(option, option[2:].replace("-", "_"))
         function = click.option(option, field, type=kind, help=text)(function)
     return function
+
+
+def INPUT(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that describe raw data: the model's float input is (raw * scale) - mean."""
+    for option, kind, text in (
+        ("--input-mean", float, "Subtracted after scaling."),
+        ("--input-scale", float, "Factor from raw data to the model's float input."),
+        ("--input-dtype", str, "Dtype of raw data that needs scaling, for example uint8."),
+    ):
+        function = click.option(option, type=kind, help=text)(function)
+    return function
+
+
+def input_description(
+    input_dtype: str | None = None,
+    input_scale: float | None = None,
+    input_mean: float | None = None,
+) -> InputDescription | None:
+    """The description the options of `INPUT` give, or None without any."""
+    if input_dtype is None and input_scale is None and input_mean is None:
+        return None
+    return InputDescription(
+        dtype=input_dtype or "float32",
+        scale=1.0 if input_scale is None else input_scale,
+        mean=input_mean or 0.0,
+    )
 
 
 def out_dir(required: bool = True) -> Callable[[Any], Any]:

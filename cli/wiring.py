@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Iterable
 from functools import cache
@@ -11,13 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from tinydeploy import plugins
 from tinydeploy.store import sha256_tree
-from tinydeploy.types import Build, DeviceProfile, Measurement, to_json
+from tinydeploy.types import (
+    Artifact,
+    Build,
+    DeviceProfile,
+    Evaluation,
+    InputDescription,
+    Measurement,
+    to_json,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tinydeploy.pipeline.data import Dataset
     from tinydeploy.pipeline.run import Tools
-    from tinydeploy.ports import Builder, Compiler, Registry, Runner
+    from tinydeploy.ports import Builder, Compiler, Predictor, Runner
+    from tinydeploy.registry.mlflow import MlflowRegistry
 
 ROOMS = ("pipeline", "compiler", "devices", "firmware")
 
@@ -49,7 +60,7 @@ def runner(device: DeviceProfile) -> Runner:
     return made
 
 
-def registry(root: Path) -> Registry:
+def registry(root: Path) -> MlflowRegistry:
     """MLflow below `root`/mlruns."""
     from tinydeploy.registry.mlflow import MlflowRegistry
 
@@ -89,6 +100,34 @@ def build_firmware(
             model, sources, device=device, engine=engine, optimize=optimize
         )
         return builder().build(compiled, model, device, out)
+
+
+def artifact(model: Path, description: InputDescription | None, task: str | None) -> Artifact:
+    """The artifact of a `.tflite`, with what options say laid over its description."""
+    from tinydeploy.pipeline.artifact import load_artifact
+    from tinydeploy.pipeline.metrics import DEFAULT_METRIC
+
+    found = load_artifact(model)
+    if description:
+        found = dataclasses.replace(found, input=description)
+    if task:
+        found = dataclasses.replace(found, task=task, metric=DEFAULT_METRIC[task])
+    return found
+
+
+def evaluate(artifact: Artifact, data: Dataset, engine: str, split: str = "") -> Evaluation:
+    """An artifact's metric on a data set, computed by `aot`, `litert` or `tflm`."""
+    from tinydeploy.pipeline.evaluate import evaluate
+
+    predictor: Predictor
+    if engine == "aot":
+        predictor = compiler().native(artifact.path)
+    else:
+        predictor = plugins.load("interpreter", engine)(artifact.path)
+    try:
+        return evaluate(artifact, data, predictor, split=split, engine=engine)
+    finally:
+        predictor.close()
 
 
 def run_on_host(

@@ -1,1 +1,148 @@
-"""Lowering: one file an op family."""
+"""Lowering: a graph becomes kernel calls; one file an op family, one table for all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numpy as np
+
+from tinydeploy.compiler.lower.activation import (
+    lower_logistic,
+    lower_quantize,
+    lower_relu,
+    lower_relu6,
+    lower_softmax,
+)
+from tinydeploy.compiler.lower.arithmetic import lower_add, lower_mul
+from tinydeploy.compiler.lower.context import Context, Refused, Target
+from tinydeploy.compiler.lower.fold import fold
+from tinydeploy.compiler.lower.pool import lower_mean, lower_pool
+from tinydeploy.compiler.lower.product import lower_conv, lower_depthwise, lower_fully_connected
+from tinydeploy.compiler.lower.shape import lower_concatenation, lower_pad, lower_view
+from tinydeploy.compiler.program import Call, Data, Program
+from tinydeploy.errors import UnsupportedModelError
+from tinydeploy.graph import Graph, Op, Tensor
+from tinydeploy.graph_stats import DTYPE_BITS
+
+LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
+    "ADD": lower_add,
+    "AVERAGE_POOL_2D": lower_pool,
+    "CONCATENATION": lower_concatenation,
+    "CONV_2D": lower_conv,
+    "DEPTHWISE_CONV_2D": lower_depthwise,
+    "EXPAND_DIMS": lower_view,
+    "FULLY_CONNECTED": lower_fully_connected,
+    "LOGISTIC": lower_logistic,
+    "MAX_POOL_2D": lower_pool,
+    "MEAN": lower_mean,
+    "MUL": lower_mul,
+    "PAD": lower_pad,
+    "PADV2": lower_pad,
+    "QUANTIZE": lower_quantize,
+    "RELU": lower_relu,
+    "RELU6": lower_relu6,
+    "RESHAPE": lower_view,
+    "SOFTMAX": lower_softmax,
+    "SQUEEZE": lower_view,
+}
+
+VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+
+__all__ = ["LOWERINGS", "Target", "lower"]
+
+
+def lower(graph: Graph, target: Target) -> Program:
+    """The kernel calls of a graph.
+
+    Raises UnsupportedModelError that names every layer the engine cannot compile, with its index,
+    operator, output tensor and the reason.
+    """
+    folded: dict[int, np.ndarray] = {}
+    ctx = Context(graph, target, MappingProxyType(folded))
+    calls: list[Call] = []
+    aliases: dict[int, int] = {}
+    refused: list[str] = []
+    for op in graph.ops:
+        value = fold(op, graph, folded)
+        if value is not None:
+            folded[op.outputs[0]] = value
+            continue
+        try:
+            calls += _lower_op(op, ctx)
+        except Refused as reason:
+            refused.append(f"layer {op.index}, {op.name} ({_output(op, graph)!r}): {reason}")
+            continue
+        if op.name in VIEWS:
+            aliases[op.outputs[0]] = op.inputs[0]
+    if refused:
+        raise UnsupportedModelError(
+            f"the aot engine cannot compile {len(refused)} of {len(graph.ops)} layers: "
+            + "; ".join(refused),
+            hint="change the layers named, or use the tflm engine if TFLite-Micro has them",
+        )
+    calls += _constant_outputs(graph, folded)
+    return Program(
+        calls=tuple(calls),
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        tensor_bytes={t: _bytes(graph.tensors[t]) for t in _in_arena(graph, calls, aliases)},
+        aliases=aliases,
+    )
+
+
+def _lower_op(op: Op, ctx: Context) -> list[Call]:
+    lowering = LOWERINGS.get(op.name)
+    if lowering is None:
+        raise Refused("the engine has no such operator")
+    if len(op.outputs) != 1:
+        raise Refused("it has several outputs")
+    if any(t >= 0 and ctx.tensor(t).is_variable for t in op.inputs):
+        raise Refused("it keeps state between calls")
+    try:
+        return lowering(op, ctx)
+    except KeyError as error:
+        raise Refused(f"its option {error} is missing") from error
+
+
+def _output(op: Op, graph: Graph) -> str:
+    return graph.tensors[op.outputs[0]].name
+
+
+def _constant_outputs(graph: Graph, folded: dict[int, np.ndarray]) -> list[Call]:
+    """Outputs of the model that are known at compile time are copied from flash."""
+    calls = []
+    for t in graph.outputs:
+        value = folded.get(t, graph.tensors[t].data)
+        if value is None:
+            continue
+        data = Data("weights", np.ascontiguousarray(value))
+        calls.append(
+            Call(
+                kernel="td_copy",
+                struct="td_copy",
+                params={"rows": 1, "bytes": value.nbytes, "in_stride": 0, "out_stride": 0},
+                operands=(data,),
+                output=t,
+                op_index=len(graph.ops),
+                comment=f"constant output {graph.tensors[t].name}",
+            )
+        )
+    return calls
+
+
+def _in_arena(graph: Graph, calls: list[Call], aliases: dict[int, int]) -> list[int]:
+    """Tensors that calls read or write, inputs and outputs, and what they are views of."""
+    used = {*graph.inputs, *graph.outputs}
+    for call in calls:
+        used |= {call.output, *(t for t in call.operands if isinstance(t, int))}
+    for t in list(used):
+        while t in aliases:
+            t = aliases[t]
+            used.add(t)
+    return sorted(used)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return math.prod(tensor.shape) * DTYPE_BITS.get(tensor.dtype, 64) // 8

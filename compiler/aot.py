@@ -1,0 +1,89 @@
+"""The compiler's front: implements `tinydeploy.ports.Compiler` for both engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinydeploy.compiler.emit import emit
+from tinydeploy.compiler.lower import Target, lower
+from tinydeploy.compiler.native import NativePredictor, firmware_dir, kernels_dir
+from tinydeploy.compiler.plan import Plan, plan_memory
+from tinydeploy.errors import UsageError
+from tinydeploy.graph import Graph
+from tinydeploy.ports import Predictor
+from tinydeploy.store import staged_directory
+from tinydeploy.tflite import read_graph
+from tinydeploy.types import Compiled, DeviceProfile
+
+OPTIMIZE_LEVELS = ("size", "balanced", "speed")
+
+
+class AotCompiler:
+    """Turns a `.tflite` into C for one core (`aot`), or bundles it for TFLite-Micro (`tflm`)."""
+
+    def compile(
+        self,
+        model: Path,
+        out: Path,
+        *,
+        device: DeviceProfile | None = None,
+        engine: str = "aot",
+        optimize: str = "balanced",
+        standalone: bool = False,
+    ) -> Compiled:
+        """Write C sources to `out`, whole or not at all.
+
+        `standalone` adds the kernels and headers, so that `cc -c out/*.c` compiles; they are not
+        listed in `files`, which holds the model's own sources. Raises UnsupportedModelError naming
+        every layer the engine lacks, UsageError for an unknown engine or level.
+        """
+        if engine == "tflm":
+            from tinydeploy.compiler.tflm import bundle
+
+            return bundle(model, out, device)
+        if engine != "aot":
+            raise UsageError(f"no engine is called {engine!r}", hint="use aot or tflm")
+        graph, sources, plan = _compile(model, target_of(device, optimize))
+        with staged_directory(out) as folder:
+            for name, text in sources.items():
+                (folder / name).write_text(text)
+            if standalone:
+                _add_kernels(folder)
+        return Compiled(
+            directory=out,
+            files=tuple(sorted(sources)),
+            model_sha256=graph.sha256,
+            engine=engine,
+            optimize=optimize,
+            arena_bytes=plan.arena_bytes,
+        )
+
+    def native(self, model: Path, *, optimize: str = "balanced") -> Predictor:
+        """The same C built for the host, loaded. Raises ToolMissingError without a C compiler."""
+        graph, sources, _ = _compile(model, target_of(None, optimize))
+        return NativePredictor(graph, sources)
+
+
+def target_of(device: DeviceProfile | None, optimize: str) -> Target:
+    """What a board's core offers the lowering; without a board plain C."""
+    if optimize not in OPTIMIZE_LEVELS:
+        raise UsageError(
+            f"no optimize level is called {optimize!r}", hint=f"use {', '.join(OPTIMIZE_LEVELS)}"
+        )
+    if device is None:
+        return Target(optimize=optimize)
+    return Target(device.core, device.dsp, device.helium, device.fpu, optimize)
+
+
+def _compile(model: Path, target: Target) -> tuple[Graph, dict[str, str], Plan]:
+    graph = read_graph(model)
+    program = lower(graph, target)
+    plan = plan_memory(program)
+    return graph, emit(graph, program, plan), plan
+
+
+def _add_kernels(folder: Path) -> None:
+    for source in sorted(kernels_dir().glob("td_*.[ch]")):
+        (folder / source.name).write_bytes(source.read_bytes())
+    header = firmware_dir() / "include" / "td_model.h"
+    (folder / header.name).write_bytes(header.read_bytes())

@@ -1,0 +1,101 @@
+"""AVERAGE_POOL_2D, MAX_POOL_2D and MEAN."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby
+
+from tinydeploy.compiler.fixedpoint import Factor
+from tinydeploy.compiler.lower.context import (
+    SUFFIX,
+    Context,
+    Refused,
+    activation_range,
+    factor,
+    scale_of,
+    zero_of,
+)
+from tinydeploy.compiler.lower.window import window
+from tinydeploy.compiler.program import Call
+from tinydeploy.graph import Op
+
+
+def lower_pool(op: Op, ctx: Context) -> list[Call]:
+    """Pooling; scales must be equal, as in the reference."""
+    dtype = ctx.data_type(op)
+    w = window(op, ctx, (op.options["filter_height"], op.options["filter_width"]))
+    given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
+    if w["in_c"] != w["out_c"]:
+        raise Refused("its input and output differ in channels")
+    if abs(scale_of(given) - scale_of(output)) > 1e-6 or zero_of(given) != zero_of(output):
+        raise Refused("its input and output differ in scale")
+    low, high = activation_range(op.options["fused_activation_function"], output)
+    kind = "average" if op.name == "AVERAGE_POOL_2D" else "max"
+    return [
+        Call(
+            kernel=f"td_{kind}_pool_{SUFFIX[dtype]}",
+            struct="td_pool_int",
+            params={"window": w, "out_min": low, "out_max": high},
+            operands=(given.index,),
+            output=output.index,
+            op_index=op.index,
+            comment=f"{w['k_h']}x{w['k_w']}",
+        )
+    ]
+
+
+def lower_mean(op: Op, ctx: Context) -> list[Call]:
+    """MEAN over neighbouring dimensions."""
+    dtype = ctx.data_type(op)
+    given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
+    axes = {int(a) % len(given.shape) for a in ctx.constant_input(op, 1, "axes").reshape(-1)}
+    outer, reduced, inner = _three_dimensions(given.shape, axes)
+    if outer * inner != output.elements:
+        raise Refused("its output's shape does not fit its axes")
+    exact = factor(scale_of(given) / scale_of(output))
+    divided = _divide(exact, reduced)
+    return [
+        Call(
+            kernel=f"td_mean_{SUFFIX[dtype]}",
+            struct="td_mean_int",
+            params={
+                "outer": outer,
+                "reduced": reduced,
+                "inner": inner,
+                "zero_sum": zero_of(given) * reduced,
+                "multiplier": divided.multiplier,
+                "down": divided.down,
+                "out_zero": zero_of(output),
+            },
+            operands=(given.index,),
+            output=output.index,
+            op_index=op.index,
+            comment=f"over {reduced} elements",
+        )
+    ]
+
+
+def _divide(exact: Factor, count: int) -> Factor:
+    """The factor / count, with as many bits as the reference keeps: it shifts first."""
+    bits = min(count.bit_length() - 1, 32, 31 + exact.shift)
+    return Factor((exact.multiplier << bits) // count, exact.shift - bits)
+
+
+def _three_dimensions(shape: tuple[int, ...], axes: set[int]) -> tuple[int, int, int]:
+    """The shape as [outer][reduced][inner]; refuses axes with a kept dimension between them."""
+    long = [(d, i in axes) for i, d in enumerate(shape) if d != 1]
+    runs = [
+        (reduced, math.prod(d for d, _ in dims))
+        for reduced, dims in groupby(long, key=lambda item: item[1])
+    ]
+    if sum(reduced for reduced, _ in runs) > 1:
+        raise Refused(f"MEAN over the axes {sorted(axes)}, which are not neighbours")
+    if not runs or not any(reduced for reduced, _ in runs):
+        return math.prod(shape), 1, 1
+    at = next(i for i, (reduced, _) in enumerate(runs) if reduced)
+    before, after = runs[:at], runs[at + 1 :]
+    return (
+        math.prod(n for _, n in before),
+        runs[at][1],
+        math.prod(n for _, n in after),
+    )

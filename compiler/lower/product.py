@@ -1,0 +1,224 @@
+"""CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED: everything with weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinydeploy.compiler.lower.context import (
+    SUFFIX,
+    Context,
+    Refused,
+    activation_range,
+    factor,
+    scale_of,
+    zero_of,
+)
+from tinydeploy.compiler.lower.window import reaches_outside, window
+from tinydeploy.compiler.program import Call, Data
+from tinydeploy.graph import Op, Tensor
+
+_GROUP = 4  # channels a step of the portable kernels, see td_matmul_s8
+
+
+def lower_conv(op: Op, ctx: Context) -> list[Call]:
+    """CONV_2D: a matrix product where the window is one pixel, else gathered patches."""
+    dtype = _types(op, ctx)
+    weights = _weights(op, ctx, rank=4)
+    dilation = (op.options["dilation_h_factor"], op.options["dilation_w_factor"])
+    w = window(op, ctx, (weights.shape[1], weights.shape[2]), dilation)
+    if weights.shape[3] != w["in_c"]:
+        raise Refused("grouped convolution is not supported")
+    return [_conv(op, ctx, dtype, w, weights)]
+
+
+def lower_depthwise(op: Op, ctx: Context) -> list[Call]:
+    """DEPTHWISE_CONV_2D; with one input channel it is a CONV_2D."""
+    dtype = _types(op, ctx)
+    weights = _weights(op, ctx, rank=4)
+    dilation = (op.options["dilation_h_factor"], op.options["dilation_w_factor"])
+    w = window(op, ctx, (weights.shape[1], weights.shape[2]), dilation)
+    if weights.shape[0] != 1 or weights.shape[3] != w["out_c"] or w["out_c"] % w["in_c"]:
+        raise Refused(f"its weights {list(weights.shape)} do not fit its images")
+    if w["in_c"] == 1:
+        return [_conv(op, ctx, dtype, w, np.moveaxis(weights, 3, 0))]
+    flat = weights.reshape(-1, w["out_c"])
+    patch = flat.shape[0] * w["in_c"] * np.dtype(dtype).itemsize
+    return [
+        _call(
+            op,
+            ctx,
+            "td_depthwise",
+            dtype,
+            {
+                "window": w,
+                "multiplier": w["out_c"] // w["in_c"],
+                **_zero(ctx.input(op, 0)),
+                "weights": Data("weights", np.ascontiguousarray(flat)),
+                **_bias_and_scale(op, ctx, dtype, flat.T),
+            },
+            f"{_size(w)} depthwise",
+            scratch_bytes=patch if reaches_outside(w) else 0,
+            takes_scratch=True,
+        )
+    ]
+
+
+def lower_fully_connected(op: Op, ctx: Context) -> list[Call]:
+    """FULLY_CONNECTED: rows are what is left of the input at the weights' depth."""
+    dtype = _types(op, ctx)
+    weights = _weights(op, ctx, rank=2)
+    if op.options.get("weights_format", "DEFAULT") != "DEFAULT":
+        raise Refused("shuffled weights are not supported")
+    channels, depth = weights.shape
+    rows, rest = divmod(ctx.input(op, 0).elements, depth)
+    if rest or ctx.tensor(op.outputs[0]).elements != rows * channels:
+        raise Refused(f"its weights {list(weights.shape)} do not fit its input and output")
+    return [_matmul(op, ctx, dtype, rows, weights, f"{depth} -> {channels}")]
+
+
+def _conv(op: Op, ctx: Context, dtype: str, w: dict[str, int], weights: np.ndarray) -> Call:
+    """A convolution with weights [out_c][k_h][k_w][in_c]."""
+    rows = w["batches"] * w["out_h"] * w["out_w"]
+    flat = weights.reshape(weights.shape[0], -1)
+    if w["k_h"] == w["k_w"] == w["stride_h"] == w["stride_w"] == 1:
+        return _matmul(op, ctx, dtype, rows, flat, f"{_size(w)}, {w['in_c']} -> {w['out_c']}")
+    return _call(
+        op,
+        ctx,
+        "td_conv",
+        dtype,
+        {"window": w, **_zero(ctx.input(op, 0)), "product": _product(op, ctx, dtype, rows, flat)},
+        f"{_size(w)}, {w['in_c']} -> {w['out_c']}",
+        scratch_bytes=flat.shape[1] * np.dtype(dtype).itemsize,
+        takes_scratch=True,
+    )
+
+
+def _matmul(op: Op, ctx: Context, dtype: str, rows: int, weights: np.ndarray, comment: str) -> Call:
+    return _call(op, ctx, "td_matmul", dtype, _product(op, ctx, dtype, rows, weights), comment)
+
+
+def _product(op: Op, ctx: Context, dtype: str, rows: int, weights: np.ndarray) -> dict[str, Any]:
+    """Initializer of struct td_matmul_*."""
+    return {
+        "rows": rows,
+        "depth": weights.shape[1],
+        "channels": weights.shape[0],
+        "weights": Data("weights", in_groups(weights, _GROUP)),
+        **_bias_and_scale(op, ctx, dtype, weights),
+    }
+
+
+def in_groups(weights: np.ndarray, group: int) -> np.ndarray:
+    """[channels][depth] as whole groups [group][depth][channel], then the remaining channels."""
+    whole = weights.shape[0] // group * group
+    grouped = weights[:whole].reshape(-1, group, weights.shape[1]).transpose(0, 2, 1)
+    return np.concatenate([grouped.reshape(-1), weights[whole:].reshape(-1)])
+
+
+def _call(
+    op: Op,
+    ctx: Context,
+    kernel: str,
+    dtype: str,
+    params: dict[str, Any],
+    comment: str,
+    scratch_bytes: int = 0,
+    takes_scratch: bool = False,
+) -> Call:
+    name = f"{kernel}_{SUFFIX[dtype]}"
+    return Call(
+        kernel=name,
+        struct=name,
+        params=params,
+        operands=(op.inputs[0],),
+        output=op.outputs[0],
+        op_index=op.index,
+        comment=comment,
+        scratch_bytes=scratch_bytes,
+        takes_scratch=takes_scratch,
+    )
+
+
+def _types(op: Op, ctx: Context) -> str:
+    """The activations' type; refuses weight-only, hybrid and float16 layers with the reason."""
+    given, weights = ctx.input(op, 0).dtype, ctx.input(op, 1).dtype
+    if given == "float32" and weights in ("int8", "int4", "uint8"):
+        raise Refused(
+            f"its weights are {weights} but its activations float32 (weight-only or dynamic-range "
+            "quantization): quantize the activations too"
+        )
+    if "float16" in (given, weights):
+        raise Refused("float16 is not supported: use float32 or int8")
+    dtype = ctx.data_type(op)
+    expected = "float32" if dtype == "float32" else "int8"
+    if weights != expected:
+        raise Refused(f"{dtype} activations with {weights} weights are not supported")
+    return dtype
+
+
+def _weights(op: Op, ctx: Context, rank: int) -> np.ndarray:
+    weights = ctx.constant_input(op, 1, "weights")
+    if weights.ndim != rank:
+        raise Refused(f"its weights have {weights.ndim} dimensions, not {rank}")
+    return weights
+
+
+def _zero(tensor: Tensor) -> dict[str, int]:
+    """What positions outside the image hold; 0 without saying for int16 and float32."""
+    return {"in_zero": zero_of(tensor)} if tensor.dtype == "int8" else {}
+
+
+def _bias_and_scale(op: Op, ctx: Context, dtype: str, weights: np.ndarray) -> dict[str, Any]:
+    """Initializers of `bias` and `scale`, for weights [channels][everything else]."""
+    channels = weights.shape[0]
+    bias = np.zeros(channels, np.int64)
+    if len(op.inputs) > 2 and op.inputs[2] >= 0:
+        bias = ctx.constant_input(op, 2, "biases").astype(np.int64).reshape(-1)
+        if bias.shape != (channels,):
+            raise Refused(f"it has {bias.size} biases for {channels} channels")
+    given, filters, output = ctx.input(op, 0), ctx.input(op, 1), ctx.tensor(op.outputs[0])
+    if any(filters.zero_points):
+        raise Refused("its weights have a zero point other than 0")
+    corrected = bias - zero_of(given) * weights.astype(np.int64).sum(axis=1)
+    largest = np.abs(corrected) + 128 * np.abs(weights.astype(np.int64)).sum(axis=1)
+    if largest.max() >= 2**31:
+        raise Refused("its sums can exceed 32 bits")
+    low, high = activation_range(op.options["fused_activation_function"], output)
+    return {
+        "bias": Data("tables", corrected.astype(np.int32)),
+        "scale": {
+            **_factors(op, filters, given, output, channels),
+            "out_zero": zero_of(output),
+            "out_min": low,
+            "out_max": high,
+        },
+    }
+
+
+def _factors(
+    op: Op, filters: Tensor, given: Tensor, output: Tensor, channels: int
+) -> dict[str, Any]:
+    """Fixed-point factors from the accumulator's scale to the output's.
+
+    The reference multiplies the two scales in single precision for a FULLY_CONNECTED layer with
+    one scale, and in double precision everywhere else.
+    """
+    if len(filters.scales) not in (1, channels) or not all(filters.scales):
+        raise Refused("its weights are not quantized per tensor or per channel")
+    if op.name == "FULLY_CONNECTED" and len(filters.scales) == 1:
+        product = float(np.float32(scale_of(given)) * np.float32(filters.scales[0]))
+        factors = [factor(product / scale_of(output))]
+    else:
+        factors = [factor(scale_of(given) * s / scale_of(output)) for s in filters.scales]
+    return {
+        "multiplier": Data("tables", np.array([f.multiplier for f in factors], np.int32)),
+        "down": Data("tables", np.array([f.down for f in factors], np.int8)),
+        "channel_mask": 0xFFFF if len(factors) > 1 else 0,
+    }
+
+
+def _size(w: dict[str, int]) -> str:
+    return f"{w['k_h']}x{w['k_w']}"

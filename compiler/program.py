@@ -1,0 +1,66 @@
+"""What lowering produces and emitting writes: calls of kernels over constants and tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Role = Literal["weights", "tables"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A constant array in flash.
+
+    Weights stand in the `.tflite` too; tables (multipliers, shifts, corrected biases) do not.
+    """
+
+    role: Role
+    array: np.ndarray
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel call.
+
+    `params` initializes the kernel's parameter struct: numbers, Data, nested mappings, sequences.
+    `operands` are the tensors (indices) and constants the kernel reads, `output` the tensor it
+    writes, from `output_offset_bytes` on. `in_place` lists operands whose memory the output may
+    take. A kernel that `takes_scratch` gets `scratch_bytes` of memory while it runs, or NULL.
+    """
+
+    kernel: str
+    struct: str
+    params: Mapping[str, Any]
+    operands: tuple[int | Data, ...]
+    output: int
+    op_index: int
+    comment: str
+    takes_scratch: bool = False
+    scratch_bytes: int = 0
+    in_place: tuple[int, ...] = ()
+    output_offset_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Program:
+    """Calls in execution order, and how tensors share memory.
+
+    `aliases` maps a tensor to the tensor whose memory it is (RESHAPE). `tensor_bytes` holds the
+    size of every tensor that lives in the arena.
+    """
+
+    calls: tuple[Call, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    tensor_bytes: Mapping[int, int]
+    aliases: Mapping[int, int] = field(default_factory=dict)
+
+    def root(self, tensor: int) -> int:
+        """The tensor whose memory `tensor` uses."""
+        while tensor in self.aliases:
+            tensor = self.aliases[tensor]
+        return tensor

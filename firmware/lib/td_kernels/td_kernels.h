@@ -1,0 +1,169 @@
+/* td_kernels.h: the operators of the aot engine, in portable C11.
+ *
+ * Each kernel takes its constant parameters, its tensors and, where it says so, scratch memory.
+ * Tensors are dense, channels last (NHWC), and aligned to 16 bytes; nothing is allocated, no state
+ * is kept. Integer kernels compute exactly what TFLite-Micro's reference kernels compute; float
+ * kernels sum in one fixed order, so that every core gives the same bits (-ffp-contract=off).
+ *
+ * Suffixes: s8 is int8, s16 is int16 activations with int8 weights, f32 is float. */
+#ifndef TD_KERNELS_H
+#define TD_KERNELS_H
+#include <stdint.h>
+
+/* ---- parameters that several kernels share */
+
+/* A window that slides over an image. Positions outside the image count as zero. */
+struct td_window {
+    uint16_t batches;
+    uint16_t in_h, in_w, in_c;
+    uint16_t out_h, out_w, out_c;
+    uint16_t k_h, k_w;
+    uint16_t stride_h, stride_w;
+    uint16_t dilation_h, dilation_w;
+    uint16_t pad_top, pad_left;
+};
+
+/* accumulator -> output: a fixed-point multiplication a channel, the zero point, the clamp.
+ * Channel c uses entry c & channel_mask: all ones for per-channel scales, 0 for one scale.
+ * `down` is 1 less than the right shift behind the multiplication, see td_requantize(). */
+struct td_scale {
+    const int32_t *multiplier;
+    const int8_t *down;
+    uint16_t channel_mask;
+    int16_t out_zero;
+    int16_t out_min, out_max;
+};
+
+/* Two operands read with strides, in elements; 0 repeats an operand along that dimension. */
+struct td_broadcast {
+    uint16_t size[4];
+    uint32_t a_stride[4];
+    uint32_t b_stride[4];
+};
+
+/* ---- matrix products: FULLY_CONNECTED, CONV_2D */
+
+/* rows x depth times depth x channels. Weights: as many whole groups of 4 channels as there are,
+ * [group][depth][4], then the remaining channels, [channel][depth]. */
+struct td_matmul_s8 {
+    uint32_t rows, depth, channels;
+    const int8_t *weights;
+    const int32_t *bias;            /* bias - in_zero * sum of the channel's weights */
+    struct td_scale scale;
+};
+void td_matmul_s8(const struct td_matmul_s8 *p, const int8_t *in, int8_t *out);
+
+/* CONV_2D: each window is gathered into `patch` (k_h * k_w * in_c elements) and multiplied.
+ * rows of `product` is not used. */
+struct td_conv_s8 {
+    struct td_window window;
+    int8_t in_zero;
+    struct td_matmul_s8 product;
+};
+void td_conv_s8(const struct td_conv_s8 *p, const int8_t *in, int8_t *out, int8_t *patch);
+
+/* DEPTHWISE_CONV_2D. Weights [k_h][k_w][out_c]. `patch` holds k_h * k_w * in_c elements and is
+ * used for windows that reach over the border; out_c = in_c * multiplier. */
+struct td_depthwise_s8 {
+    struct td_window window;
+    uint16_t multiplier;
+    int8_t in_zero;
+    const int8_t *weights;
+    const int32_t *bias;            /* bias - in_zero * sum of the channel's weights */
+    struct td_scale scale;
+};
+void td_depthwise_s8(const struct td_depthwise_s8 *p, const int8_t *in, int8_t *out,
+                     int8_t *patch);
+
+/* ---- pooling and reductions; in_c == out_c */
+
+struct td_pool_int {
+    struct td_window window;
+    int16_t out_min, out_max;
+};
+void td_average_pool_s8(const struct td_pool_int *p, const int8_t *in, int8_t *out);
+void td_max_pool_s8(const struct td_pool_int *p, const int8_t *in, int8_t *out);
+
+/* MEAN over the middle of [outer][reduced][inner]; the division is in the multiplier. */
+struct td_mean_int {
+    uint32_t outer, reduced, inner;
+    int32_t zero_sum;               /* in_zero * reduced */
+    int32_t multiplier;
+    int8_t down;
+    int16_t out_zero;
+};
+void td_mean_s8(const struct td_mean_int *p, const int8_t *in, int8_t *out);
+
+/* ---- element by element; `in` and `out` may be the same */
+
+struct td_add_int {
+    struct td_broadcast shape;
+    int16_t a_zero, b_zero, out_zero;
+    int16_t out_min, out_max;
+    uint8_t left_shift;
+    int8_t a_down, b_down, out_down;
+    int32_t a_multiplier, b_multiplier, out_multiplier;
+};
+void td_add_s8(const struct td_add_int *p, const int8_t *a, const int8_t *b, int8_t *out);
+
+struct td_mul_int {
+    struct td_broadcast shape;
+    int16_t a_zero, b_zero, out_zero;
+    int16_t out_min, out_max;
+    int8_t down;
+    int32_t multiplier;
+};
+void td_mul_s8(const struct td_mul_int *p, const int8_t *a, const int8_t *b, int8_t *out);
+
+/* QUANTIZE between integers, RELU: another scale, then a clamp. */
+struct td_requantize {
+    uint32_t elements;
+    int32_t multiplier;
+    int16_t in_zero, out_zero;
+    int16_t out_min, out_max;
+    int8_t down;
+};
+void td_requantize_s8(const struct td_requantize *p, const int8_t *in, int8_t *out);
+
+/* RELU6 with equal scales. */
+struct td_clamp_int {
+    uint32_t elements;
+    int16_t out_min, out_max;
+};
+void td_clamp_s8(const struct td_clamp_int *p, const int8_t *in, int8_t *out);
+
+/* Any function of one int8: table[q + 128]. LOGISTIC. */
+struct td_lookup_s8 {
+    uint32_t elements;
+    const int8_t *table;
+};
+void td_lookup_s8(const struct td_lookup_s8 *p, const int8_t *in, int8_t *out);
+
+/* SOFTMAX over the last dimension. Differences to the row's maximum below `diff_min` count as 0. */
+struct td_softmax_s8 {
+    uint32_t rows, depth;
+    int32_t multiplier;
+    uint8_t left_shift;
+    int32_t diff_min;
+};
+void td_softmax_s8(const struct td_softmax_s8 *p, const int8_t *in, int8_t *out);
+
+/* ---- moving bytes: every type */
+
+/* `rows` blocks of `bytes`, at their own distance in source and destination. CONCATENATION. */
+struct td_copy {
+    uint32_t rows, bytes;
+    uint32_t in_stride, out_stride;
+};
+void td_copy(const struct td_copy *p, const void *in, void *out);
+
+/* PAD: `before` and `after` count elements of `element_bytes`; the fill is one element. */
+struct td_pad {
+    uint16_t in_size[5];
+    uint16_t before[5], after[5];
+    uint8_t element_bytes;
+    uint8_t fill[4];
+};
+void td_pad(const struct td_pad *p, const void *in, void *out);
+
+#endif

@@ -1,0 +1,8 @@
+/* td_matmul.h: one row of a matrix product, which a convolution computes for each patch. */
+#ifndef TD_MATMUL_H
+#define TD_MATMUL_H
+#include "td_kernels.h"
+
+void td_matmul_row_s8(const struct td_matmul_s8 *p, const int8_t *x, int8_t *out);
+
+#endif

@@ -1,0 +1,10 @@
+/* td_fault.h: what a crash still says, for the start-up code of each architecture. */
+#ifndef TD_FAULT_H
+#define TD_FAULT_H
+#include <stdint.h>
+
+void td_fault_begin(void);                              /* "!FAULT" at the start of a line */
+void td_fault_register(const char *name, uint32_t value);   /* " name=xxxxxxxx" */
+void td_fault_end(void);                                /* the line's end */
+
+#endif

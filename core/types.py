@@ -54,12 +54,15 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to compress, read from `pipeline/recipes/NAME.toml`."""
+    """One way to compress, read from `pipeline/recipes/NAME.toml`.
+
+    "any" is for models that are compressed already and stay as they are.
+    """
 
     name: str
     description: str
-    activations: Literal["float32", "int8", "int16"]
-    weights: Literal["float32", "int8"]
+    activations: Literal["float32", "int8", "int16", "any"]
+    weights: Literal["float32", "int8", "any"]
     calibration_samples: int = 0
 
 

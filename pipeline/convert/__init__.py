@@ -1,1 +1,71 @@
-"""One file a source format."""
+"""ModelSource to Artifact: conversion, compression, and the check of what leaves.
+
+One module a source format; `tinydeploy.plugins` names them, and other packages can add more. Each
+has ``convert(source, recipe, calibration, description) -> bytes`` of a `.tflite` model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinydeploy import plugins
+from tinydeploy.errors import UsageError
+from tinydeploy.pipeline.artifact import save_artifact
+from tinydeploy.pipeline.checks import require_recipe
+from tinydeploy.pipeline.data import Dataset
+from tinydeploy.pipeline.metrics import metric_of
+from tinydeploy.store import sha256_bytes
+from tinydeploy.tflite import read_graph
+from tinydeploy.types import Artifact, InputDescription, ModelSource, Recipe, Task
+
+__all__ = ["convert"]
+
+
+def convert(
+    source: ModelSource,
+    recipe: Recipe,
+    out_dir: Path,
+    *,
+    calibration: Dataset | None = None,
+    description: InputDescription | None = None,
+    task: Task = "classify",
+    metric: str | None = None,
+    labels: tuple[str, ...] = (),
+    threshold: float | None = None,
+) -> Artifact:
+    """Convert `source` by `recipe` into `out_dir`: `<source>-<recipe>.tflite` and its `.json`.
+
+    `recipe.calibration_samples` of `calibration` set the ranges of the activations, evenly spaced
+    over the set. The other arguments become part of the artifact.
+
+    Raises UsageError for calibration data that is missing or does not fit the model's input,
+    UnsupportedModelError for a model that cannot be converted, or that is not what the recipe
+    says; nothing is written then.
+    """
+    metric = metric_of(task, metric)
+    used = None
+    if recipe.calibration_samples and source.format != "tflite":
+        if calibration is None:
+            raise UsageError(
+                f"the recipe {recipe.name!r} needs a calibration set",
+                hint="--calibration FILE.npz: a few hundred representative samples as x (N, ...)",
+            )
+        used = calibration.spread(recipe.calibration_samples)
+    model: bytes = plugins.load("converter", source.format)(source, recipe, used, description)
+    require_recipe(read_graph(model), recipe)
+    artifact = Artifact(
+        path=out_dir / f"{source.name}-{recipe.name}.tflite",
+        sha256=sha256_bytes(model),
+        size_bytes=len(model),
+        recipe=recipe.name,
+        source_name=source.name,
+        source_sha256=source.sha256,
+        data_sha256=used.sha256 if used else "",
+        task=task,
+        metric=metric,
+        labels=labels,
+        input=description,
+        threshold=threshold,
+    )
+    save_artifact(artifact, model)
+    return artifact

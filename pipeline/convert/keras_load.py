@@ -1,0 +1,125 @@
+"""Load Keras models without running code that a model file brings along."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tinydeploy.errors import UnsupportedModelError
+
+_LAMBDAS = frozenset({"Lambda", "__lambda__", "function_lambda"})
+
+# Keras 2 turns calls such as `x * 2` or `tf.math.exp(x)` into layers that name the function. Only
+# pure functions may be named: `io.write_file` is a TensorFlow function as well.
+_TF_CALLS = frozenset({"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod"})
+_PURE_TF_PREFIXES = ("__operators__.", "math.", "nn.", "linalg.", "keras.backend.")
+_PURE_TF_FUNCTIONS = frozenset(
+    {
+        "cast",
+        "clip_by_value",
+        "concat",
+        "expand_dims",
+        "pad",
+        "reshape",
+        "split",
+        "squeeze",
+        "stack",
+        "stop_gradient",
+        "strided_slice",
+        "tile",
+        "transpose",
+        "unstack",
+    }
+)
+
+_HINT = "save the trained model again with model.save('NAME.keras')"
+
+
+def load_model(path: Path) -> Any:
+    """The Keras model in a `.keras` or `.h5` file, loaded by the major version that saved it.
+
+    Files of Keras 2 are loaded by tf_keras. Raises UnsupportedModelError for damaged files, unknown
+    layers, and whatever would run code from the file (Lambda layers, pickled functions).
+    """
+    config, version = _read_config(path)
+    _require_no_code(config, path)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        if version.split(".")[0] in ("1", "2"):
+            import tf_keras
+
+            return tf_keras.models.load_model(path, compile=False, safe_mode=True)
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        import keras
+
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras has no error of its own: TypeError, KeyError, OSError, ...
+        reason = " ".join(str(error).split())[:400]
+        raise UnsupportedModelError(
+            f"Keras {version} cannot load {path.name}: {reason}",
+            hint="custom layers are not supported; " + _HINT,
+        ) from error
+
+
+def _read_config(path: Path) -> tuple[Any, str]:
+    """The model's configuration (plain JSON values) and the version of Keras that wrote it."""
+    damaged = f"{path.name} is not a readable Keras model"
+    try:
+        if path.suffix.lower() == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                metadata = json.loads(archive.read("metadata.json"))
+                return json.loads(archive.read("config.json")), str(metadata["keras_version"])
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            if "model_config" not in file.attrs:
+                raise UnsupportedModelError(
+                    f"{path.name} holds weights without their model", hint=_HINT
+                )
+            version = file.attrs.get("keras_version", "2")
+            return json.loads(_text(file.attrs["model_config"])), _text(version)
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UnsupportedModelError(f"{damaged}: {error}", hint=_HINT) from error
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _require_no_code(config: Any, path: Path) -> None:
+    for node in _objects(config):
+        kind = node.get("class_name")
+        if kind in _LAMBDAS:
+            raise UnsupportedModelError(
+                f"{path.name} has a Lambda layer, which holds Python code: it is not loaded",
+                hint="replace the Lambda layer by layers of Keras and save the model again",
+            )
+        if kind in _TF_CALLS:
+            called = _called(node)
+            if called not in _PURE_TF_FUNCTIONS and not called.startswith(_PURE_TF_PREFIXES):
+                raise UnsupportedModelError(
+                    f"{path.name} calls the TensorFlow function {called!r}: it is not loaded",
+                    hint="replace the call by layers of Keras and save the model again",
+                )
+
+
+def _called(node: dict[str, Any]) -> str:
+    config = node.get("config")
+    return str(config.get("function", "?")) if isinstance(config, dict) else "?"
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every JSON object in a JSON value, however deep, without recursion."""
+    pending = [value]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            yield node
+            pending.extend(node.values())
+        elif isinstance(node, list):
+            pending.extend(node)

@@ -1,0 +1,145 @@
+"""The firmware as a process of the host: boards of the platform "native".
+
+The process is the real firmware (protocol, engine, model) with `firmware/ports/native.c` as its
+board. Its clock and energy meter can be scripted, which proves the path of a real board (latency
+and energy samples over the serial protocol) without one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from tinydeploy.devices.link import open_link
+from tinydeploy.devices.measure import measure
+from tinydeploy.devices.session import Session
+from tinydeploy.errors import DeviceError
+from tinydeploy.ports import Meter
+from tinydeploy.types import Build, DeviceProfile, Measurement
+
+START_TIMEOUT_S = 10.0
+SCRIPT_KEYS = ("latency_us", "energy_nj", "fault", "damage_in", "damage_out")
+
+
+class NativeFirmware:
+    """A running native firmware; `url` is where it listens. Ends with the `with` block."""
+
+    def __init__(self, elf: Path, script: str = "") -> None:
+        """Start `elf`. `script` holds further words of TD_NATIVE (see firmware/ports/native.c).
+
+        Raises DeviceError if it cannot be started or does not open its port.
+        """
+        environment = {**os.environ, "TD_NATIVE": f"tcp {script}".strip()}
+        try:
+            self._process = subprocess.Popen(
+                [str(elf)],
+                env=environment,
+                stdin=subprocess.PIPE,  # closing it, also by dying, ends a firmware without a host
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as e:
+            raise DeviceError(
+                f"cannot start the native firmware {elf}: {e}", hint="build it again"
+            ) from e
+        try:
+            self.url = f"socket://127.0.0.1:{self._read_port()}"
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the process, gently if it can."""
+        process = self._process
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        try:
+            process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read_port(self) -> int:
+        stdout = self._process.stdout
+        deadline = time.monotonic() + START_TIMEOUT_S
+        text = b""
+        with selectors.DefaultSelector() as selector:
+            if stdout is not None:
+                selector.register(stdout, selectors.EVENT_READ)
+            while stdout is not None and time.monotonic() < deadline:
+                if not selector.select(0.1):
+                    continue
+                data = os.read(stdout.fileno(), 64)
+                text += data
+                if match := re.match(rb"port ([0-9]{1,5})\n", text):
+                    return int(match[1])
+                if not data or len(text) > 64:
+                    break
+        said = b""
+        if self._process.poll() is not None or not text:
+            self._process.kill()
+            with contextlib.suppress(OSError):
+                said = self._process.stderr.read() if self._process.stderr else b""
+        raise DeviceError(
+            "the native firmware did not open its port: "
+            + (said or text or b"it said nothing").decode(errors="replace").strip(),
+            hint="build it again; it needs a free port on 127.0.0.1",
+        )
+
+
+class LoopbackRunner:
+    """Runs builds for boards of the platform "native".
+
+    The profile's `emulator` table may hold `latency_us` and `energy_nj`: comma-separated values of
+    the scripted clock and meter, one an inference, repeated from the start; and the faults of
+    `firmware/ports/native.c`. `infer_timeout_s` there limits a single inference.
+    """
+
+    def __init__(self, *, meter: Meter | None = None) -> None:
+        self._meter = meter
+
+    def run(
+        self, build: Build, device: DeviceProfile, inputs: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], Measurement]:
+        """See `tinydeploy.ports.Runner`. No process is left behind, whatever happens."""
+        words = [f"{k}={device.emulator[k]}" for k in SCRIPT_KEYS if device.emulator.get(k)]
+        infer_timeout_s = float(device.emulator.get("infer_timeout_s", "60"))
+        with (
+            NativeFirmware(build.elf, " ".join(words)) as firmware,
+            open_link(firmware.url) as link,
+        ):
+            session = Session(link, infer_timeout_s=infer_timeout_s)
+            return measure(
+                session, build, device, inputs, meter=self._meter, method=_method(device, inputs)
+            )
+
+
+def _method(device: DeviceProfile, inputs: Sequence[np.ndarray]) -> str:
+    scripted = [name for key, name in _SCRIPTED.items() if device.emulator.get(key)]
+    what = f"{len(inputs[0]) if inputs else 0} inputs over the serial protocol"
+    return f"{what}; scripted {' and '.join(scripted)}" if scripted else what
+
+
+_SCRIPTED = {"latency_us": "clock", "energy_nj": "energy meter"}

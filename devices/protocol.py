@@ -1,0 +1,213 @@
+"""The wire format of `firmware/PROTOCOL.md`: bytes to messages and back. No I/O.
+
+Commands go to the device as ``td SEQ NAME ARGS CRC%``, answers come back as lines
+``td SEQ ok KEY=VALUE ... CRC`` or ``td SEQ err CODE NAME CRC``. All that a line can hold besides,
+noise, echo and the lines of MLPerf Tiny's protocol, decodes to nothing.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tinydeploy.errors import LinkError
+
+VERSION = 1
+MAX_SEQ = 65535
+ENDIANNESS = "little"
+
+DTYPE_BYTES = {
+    "int8": 1,
+    "int16": 2,
+    "float32": 4,
+    "int32": 4,
+    "uint8": 1,
+    "bool": 1,
+    "int64": 8,
+}
+
+_ANSWER = re.compile(
+    rb"td (?P<seq>-|0|[1-9][0-9]{0,4}) "
+    rb"(?:ok(?P<fields>(?: [a-z]+=[!-~]*)*)|err (?P<code>-[1-9][0-9]{0,2}) (?P<name>[a-z]+))"
+    rb" (?P<crc>[0-9a-f]{4})"
+)
+_FAULT = re.compile(rb"!FAULT((?: [a-z_0-9]+=[0-9a-fA-F]{1,16})*)")
+
+
+class ProtocolError(LinkError):
+    """An answer whose CRC is right and whose content makes no sense."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message, hint="firmware and host speak different protocols: build and flash again"
+        )
+
+
+def crc16(data: bytes) -> int:
+    """CRC-16/CCITT-FALSE: polynomial 0x1021, start 0xFFFF, check value 0x29B1."""
+    return binascii.crc_hqx(data, 0xFFFF)
+
+
+def frame(text: str) -> bytes:
+    """`text` with a space and its CRC behind it: the body of a command or an answer."""
+    body = text.encode("ascii")
+    return body + b" %04x" % crc16(body)
+
+
+def command(seq: int, name: str, *args: str | int) -> bytes:
+    """One complete command, with its terminator."""
+    return frame(" ".join(["td", str(seq), name, *map(str, args)])) + b"%"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer. `seq` is None where the device could not read the command's number.
+
+    `code` is 0 for success, otherwise a negative `enum td_err` with its `name`.
+    """
+
+    seq: int | None
+    fields: Mapping[str, str]
+    code: int = 0
+    name: str = ""
+
+    def text(self, key: str) -> str:
+        """A field as text. Raises ProtocolError if it is missing."""
+        if key not in self.fields:
+            raise ProtocolError(f"the device's answer has no {key!r}")
+        return self.fields[key]
+
+    def number(self, key: str) -> int:
+        """A field as a decimal number that is not negative."""
+        text = self.text(key)
+        if not re.fullmatch(r"[0-9]{1,10}", text):
+            raise ProtocolError(f"the device's answer says {key}={text!r}, expected a number")
+        return int(text)
+
+    def data(self, key: str) -> bytes:
+        """A field as bytes, written in hex digits."""
+        text = self.text(key)
+        if not re.fullmatch(r"([0-9a-f]{2})*", text):
+            raise ProtocolError(f"the device's answer says {key}={text[:40]!r}, expected hex")
+        return bytes.fromhex(text)
+
+
+def decode_answer(line: bytes) -> Answer | None:
+    """The answer at the end of a line, or None if there is none with a right CRC.
+
+    An answer may stand behind noise or the echo of the command, never before them.
+    """
+    start = line.rfind(b"td ")
+    while start >= 0:
+        match = _ANSWER.fullmatch(line, start)
+        if match and crc16(line[start : match.start("crc") - 1]) == int(match["crc"], 16):
+            return _answer(match)
+        start = line.rfind(b"td ", 0, start)
+    return None
+
+
+def _answer(match: re.Match[bytes]) -> Answer:
+    seq = None if match["seq"] == b"-" else int(match["seq"])
+    if match["code"]:
+        return Answer(seq, {}, int(match["code"]), match["name"].decode())
+    pairs = (match["fields"] or b"").decode().split()
+    return Answer(seq, dict(pair.split("=", 1) for pair in pairs))
+
+
+def is_damaged(line: bytes) -> bool:
+    """Whether a line that is no answer shows that a command or an answer was damaged.
+
+    Either the device says that it could not read what it got (MLPerf's ``e-[...]``), or the line
+    was an answer once.
+    """
+    return line.startswith(b"e-[") or b"td " in line
+
+
+def decode_fault(line: bytes) -> dict[str, int] | None:
+    """The registers of a line ``!FAULT pc=... lr=...`` (hex), or None for any other line."""
+    match = _FAULT.match(line)
+    if match is None:
+        return None
+    pairs = (pair.split("=", 1) for pair in match[1].decode().split())
+    return {key: int(value, 16) for key, value in pairs}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """dtype (numpy's name) and size of one input or output of the model."""
+
+    dtype: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a device says about itself.
+
+    `capabilities` holds some of "time", "virtual-time", "instructions", "energy". `line_bytes` is
+    the longest command it takes without the terminator, `window` how many commands may be under
+    way at once, `chunk_bytes` how many data bytes fit one command or answer.
+    """
+
+    protocol: int
+    firmware: str
+    board: str
+    engine: str
+    build_id: str
+    model_sha256: str
+    model_name: str
+    capabilities: frozenset[str]
+    line_bytes: int
+    window: int
+    chunk_bytes: int
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of all inputs together."""
+        return sum(t.bytes for t in self.inputs)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of all outputs together."""
+        return sum(t.bytes for t in self.outputs)
+
+
+def decode_identity(answer: Answer) -> Identity:
+    """The answer to `id`. Raises ProtocolError for another protocol or senseless values."""
+    protocol = answer.number("protocol")
+    if protocol != VERSION:
+        raise ProtocolError(f"the device speaks protocol {protocol}, this host speaks {VERSION}")
+    identity = Identity(
+        protocol=protocol,
+        firmware=answer.text("firmware"),
+        board=answer.text("board"),
+        engine=answer.text("engine"),
+        build_id=answer.text("build"),
+        model_sha256=answer.text("model"),
+        model_name=answer.text("name"),
+        capabilities=frozenset(answer.text("caps").split(",")),
+        line_bytes=answer.number("line"),
+        window=answer.number("window"),
+        chunk_bytes=answer.number("chunk"),
+        inputs=_tensors(answer, "in"),
+        outputs=_tensors(answer, "out"),
+    )
+    if identity.window < 1 or not 1 <= identity.chunk_bytes <= identity.line_bytes // 2:
+        raise ProtocolError("the device names an impossible window or line length")
+    return identity
+
+
+def _tensors(answer: Answer, key: str) -> tuple[TensorInfo, ...]:
+    tensors = []
+    for item in answer.text(key).split(","):
+        dtype, _, size = item.partition(":")
+        if dtype not in DTYPE_BYTES or not re.fullmatch(r"[1-9][0-9]{0,8}", size):
+            raise ProtocolError(f"the device names an impossible tensor {item!r}")
+        if int(size) % DTYPE_BYTES[dtype]:
+            raise ProtocolError(f"the device names a tensor of {size} bytes of {dtype}")
+        tensors.append(TensorInfo(dtype, int(size)))
+    return tuple(tensors)

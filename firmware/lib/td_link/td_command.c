@@ -1,0 +1,341 @@
+/* The `td SEQ COMMAND ... CRC16%` commands: numbered, CRC-checked, safe to repeat. */
+#include "td_command.h"
+
+#include "td_config.h"
+#include "td_crc16.h"
+#include "td_model.h"
+#include "td_port.h"
+#include "td_runtime.h"
+
+#define CRC_CHARACTERS 5u   /* a space and four digits */
+
+/* Around the payload of a `load` or of an `out` answer: "td 65535 load 4294967295  ffff". */
+#define OVERHEAD 32u
+#define CHUNK_BYTES ((TD_LINE_BYTES - OVERHEAD) / 2u)
+
+/* The last `infer`, so that a repeated one is answered again and not run again. */
+static struct {
+    bool valid;
+    uint32_t seq;
+    uint32_t n;
+    uint16_t input_crc;
+    uint16_t output_crc;
+    struct td_run run;
+} last;
+
+/* ---------------------------------------------------------------- answers */
+static void begin(uint32_t seq)
+{
+    td_crc_start();
+    td_put_text("td ");
+    td_put_u32(seq);
+    td_put_text(" ok");
+}
+
+static void end(void)
+{
+    uint16_t crc = td_crc_so_far();
+    td_put(' ');
+    td_put_hex16(crc);
+    td_put_crlf();
+}
+
+static void put_key(const char *key)
+{
+    td_put(' ');
+    td_put_text(key);
+    td_put('=');
+}
+
+static void put_number(const char *key, uint32_t value)
+{
+    put_key(key);
+    td_put_u32(value);
+}
+
+static void put_word(const char *key, const char *value)
+{
+    put_key(key);
+    td_put_text(value);
+}
+
+static void put_crc(const char *key, uint16_t value)
+{
+    put_key(key);
+    td_put_hex16(value);
+}
+
+static void put_error(enum td_err error)
+{
+    static const char *const names[] = {"syntax", "range", "unknown", "crc",
+                                        "input",  "long",  "config"};
+    td_put_text(" err ");
+    td_put_i32(error);
+    td_put(' ');
+    td_put_text(names[-(int)error - 1]);
+    end();
+}
+
+static void fail(uint32_t seq, enum td_err error)
+{
+    td_crc_start();
+    td_put_text("td ");
+    td_put_u32(seq);
+    put_error(error);
+}
+
+void td_reject(enum td_err error)
+{
+    td_crc_start();
+    td_put_text("td -");
+    put_error(error);
+}
+
+/* ---------------------------------------------------------------- id */
+static void put_tensors(const char *key, const struct td_io *io, uint32_t count)
+{
+    static const char *const dtypes[] = {"int8", "int16", "float32", "int32",
+                                         "uint8", "bool", "int64"};
+    put_key(key);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0) {
+            td_put(',');
+        }
+        td_put_text(dtypes[io[i].dtype]);
+        td_put(':');
+        td_put_u32(io[i].bytes);
+    }
+}
+
+static int do_id(uint32_t seq, const struct td_text *args)
+{
+    (void)args;
+    last.valid = false;     /* a new host must not be answered with the old one's inference */
+    begin(seq);
+    put_number("protocol", TD_PROTOCOL_VERSION);
+    put_word("firmware", TD_FIRMWARE_VERSION);
+    put_word("board", TD_BOARD);
+    put_word("engine", TD_ENGINE);
+    put_word("build", TD_BUILD_ID);
+    put_word("model", TD_MODEL_SHA256);
+    put_word("name", TD_MODEL_NAME);
+    put_word("caps", TD_VIRTUAL_TIME ? "virtual-time" : "time");
+#if TD_INSTRUCTION_COUNTER
+    td_put_text(",instructions");
+#endif
+#ifdef TD_PORT_HAS_ENERGY
+    td_put_text(",energy");
+#endif
+    put_number("line", TD_LINE_BYTES);
+    put_number("window", TD_WINDOW);
+    put_number("chunk", CHUNK_BYTES);
+    put_tensors("in", td_model_inputs, td_model_input_count);
+    put_tensors("out", td_model_outputs, td_model_output_count);
+    end();
+    return 0;
+}
+
+/* ---------------------------------------------------------------- load, crc, reset */
+static int do_load(uint32_t seq, const struct td_text *args)
+{
+    uint32_t offset;
+    uint32_t digits = (uint32_t)(args[1].end - args[1].at);
+    if (!td_token_u32(&args[0], &offset) || digits % 2u != 0) {
+        return TD_ERR_SYNTAX;
+    }
+    uint32_t bytes = digits / 2u;
+    if (offset > TD_INPUT_BYTES || bytes > TD_INPUT_BYTES - offset) {
+        return TD_ERR_RANGE;
+    }
+    for (uint32_t i = 0; i < bytes; i++) {
+        int high = td_hex_digit(args[1].at[2u * i]);
+        int low = td_hex_digit(args[1].at[2u * i + 1u]);
+        if (high < 0 || low < 0) {
+            return TD_ERR_SYNTAX;
+        }
+        td_input[offset + i] = (uint8_t)(high << 4 | low);
+    }
+    td_mlperf_input_loaded(offset + bytes);
+    begin(seq);
+    put_number("at", offset);
+    put_number("n", bytes);
+    end();
+    return 0;
+}
+
+static int do_crc(uint32_t seq, const struct td_text *args)
+{
+    (void)args;
+    begin(seq);
+    put_number("n", TD_INPUT_BYTES);
+    put_crc("crc", td_runtime_input_crc());
+    end();
+    return 0;
+}
+
+static int do_reset(uint32_t seq, const struct td_text *args)
+{
+    (void)args;
+    last.valid = false;
+    td_model_init();
+    begin(seq);
+    end();
+    return 0;
+}
+
+/* ---------------------------------------------------------------- infer, out */
+static int do_infer(uint32_t seq, const struct td_text *args)
+{
+    uint32_t n;
+    uint16_t input_crc;
+    if (!td_token_u32(&args[0], &n) || n == 0 || !td_token_hex16(&args[1], &input_crc)) {
+        return TD_ERR_SYNTAX;
+    }
+    if (!td_config_ok) {
+        return TD_ERR_CONFIG;
+    }
+    if (!last.valid || last.seq != seq || last.n != n || last.input_crc != input_crc) {
+        if (td_runtime_input_crc() != input_crc) {
+            return TD_ERR_INPUT;
+        }
+        last.run = td_runtime_infer(n);
+        last.seq = seq;
+        last.n = n;
+        last.input_crc = input_crc;
+        last.output_crc = td_runtime_output_crc();
+        last.valid = true;
+    }
+    begin(seq);
+    put_number("n", n);
+    put_number("us", last.run.us);
+    put_number("nj", last.run.nj);
+    put_crc("crc", last.output_crc);
+    if (td_runtime_output_bytes() <= CHUNK_BYTES) {
+        put_key("out");
+        for (uint32_t i = 0; i < td_model_output_count; i++) {
+            td_put_hex(td_model_outputs[i].data, td_model_outputs[i].bytes);
+        }
+    }
+    end();
+    return 0;
+}
+
+static int do_out(uint32_t seq, const struct td_text *args)
+{
+    uint32_t index;
+    uint32_t offset;
+    uint32_t bytes;
+    if (!td_token_u32(&args[0], &index) || !td_token_u32(&args[1], &offset) ||
+        !td_token_u32(&args[2], &bytes)) {
+        return TD_ERR_SYNTAX;
+    }
+    if (index >= td_model_output_count || bytes == 0 || bytes > CHUNK_BYTES) {
+        return TD_ERR_RANGE;
+    }
+    const struct td_io *out = &td_model_outputs[index];
+    if (offset > out->bytes || bytes > out->bytes - offset) {
+        return TD_ERR_RANGE;
+    }
+    begin(seq);
+    put_key("data");
+    td_put_hex((const uint8_t *)out->data + offset, bytes);
+    end();
+    return 0;
+}
+
+/* ---------------------------------------------------------------- counters, mem */
+static int do_counters(uint32_t seq, const struct td_text *args)
+{
+    (void)args;
+    begin(seq);
+    put_number("inferences", td_runtime_inferences());
+    put_number("commands", td_counts.commands);
+    put_number("damaged", td_counts.damaged);
+    put_number("long", td_counts.too_long);
+    put_number("us", td_port_timestamp_us());
+    end();
+    return 0;
+}
+
+static int do_mem(uint32_t seq, const struct td_text *args)
+{
+    (void)args;
+    begin(seq);
+    put_number("arena", td_model_arena_bytes);
+    put_number("input", TD_INPUT_BYTES);
+    put_number("stack", td_stack_reserved());
+    put_number("used", td_stack_high_water());
+    end();
+    return 0;
+}
+
+/* ---------------------------------------------------------------- dispatch */
+#define MAX_ARGS 3u
+
+static const struct {
+    const char *name;
+    uint32_t args;
+    int (*run)(uint32_t seq, const struct td_text *args);
+} commands[] = {
+    {"id", 0, do_id},       {"load", 2, do_load}, {"crc", 0, do_crc},
+    {"infer", 2, do_infer}, {"out", 3, do_out},   {"counters", 0, do_counters},
+    {"mem", 0, do_mem},     {"reset", 0, do_reset},
+};
+
+/* `rest` holds the command's name and its arguments. */
+static int run(uint32_t seq, struct td_text *rest)
+{
+    struct td_text name;
+    struct td_text args[MAX_ARGS];
+    struct td_text surplus;
+    uint32_t count = 0;
+    if (!td_next_token(rest, &name)) {
+        return TD_ERR_SYNTAX;
+    }
+    while (count < MAX_ARGS && td_next_token(rest, &args[count])) {
+        count++;
+    }
+    if (td_next_token(rest, &surplus)) {
+        return TD_ERR_SYNTAX;
+    }
+    for (uint32_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (td_token_is(&name, commands[i].name)) {
+            return count == commands[i].args ? commands[i].run(seq, args) : TD_ERR_SYNTAX;
+        }
+    }
+    return TD_ERR_UNKNOWN;
+}
+
+/* The CRC stands at the end, behind a space, and covers all before that space. */
+static bool crc_is_right(const char *line, uint32_t length, uint32_t *body)
+{
+    uint16_t crc;
+    if (length < CRC_CHARACTERS || line[length - CRC_CHARACTERS] != ' ') {
+        return false;
+    }
+    *body = length - CRC_CHARACTERS;
+    struct td_text digits = {line + *body + 1u, line + length};
+    return td_token_hex16(&digits, &crc) && td_crc16(TD_CRC16_START, line, *body) == crc;
+}
+
+void td_command(const char *line, uint32_t length)
+{
+    struct td_text token;
+    uint32_t body;
+    uint32_t seq;
+    if (!crc_is_right(line, length, &body)) {
+        td_counts.damaged++;
+        td_reject(TD_ERR_CRC);
+        return;
+    }
+    struct td_text rest = {line + 3, line + body};
+    if (body < 3 || !td_next_token(&rest, &token) || !td_token_u32(&token, &seq) ||
+        seq > 65535u) {
+        td_reject(TD_ERR_SYNTAX);
+        return;
+    }
+    int error = run(seq, &rest);
+    if (error != 0) {
+        fail(seq, (enum td_err)error);
+    }
+}

@@ -1,0 +1,35 @@
+/* td_command.h: the two command sets behind td_link. */
+#ifndef TD_COMMAND_H
+#define TD_COMMAND_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "td_text.h"
+
+enum td_err {
+    TD_ERR_SYNTAX = -1,     /* an argument is missing, surplus or malformed */
+    TD_ERR_RANGE = -2,      /* an offset, a length or an index beyond the end */
+    TD_ERR_UNKNOWN = -3,    /* no such command */
+    TD_ERR_CRC = -4,        /* the command arrived damaged */
+    TD_ERR_INPUT = -5,      /* the loaded input is not the one that was meant */
+    TD_ERR_LONG = -6,       /* longer than the line */
+    TD_ERR_CONFIG = -7      /* the firmware was built for another model: nothing can run */
+};
+
+#define TD_MLPERF_BYTES 80u /* EE_CMD_SIZE of MLPerf Tiny */
+
+struct td_counts {
+    uint32_t commands;      /* complete commands, good or bad */
+    uint32_t damaged;       /* td commands with a wrong CRC */
+    uint32_t too_long;
+};
+
+extern struct td_counts td_counts;
+extern bool td_config_ok;
+
+void td_command(const char *line, uint32_t length);     /* begins with "td " */
+void td_reject(enum td_err error);                      /* answers a command without a number */
+void td_mlperf(const char *line, uint32_t length);
+void td_mlperf_input_loaded(uint32_t end);              /* td load wrote up to here */
+
+#endif

@@ -16,6 +16,7 @@ from tinydeploy.types import (
     Artifact,
     Build,
     Compiled,
+    Constraints,
     DeviceProfile,
     Evaluation,
     Measurement,
@@ -114,5 +115,10 @@ class Registry(Protocol):
     def record(self, name: str, version: str, build: Build, measurement: Measurement | None) -> str:
         """Run id of the child run for (version, board, engine, optimize), created or found."""
 
-    def select(self, name: str, selection: Selection) -> None:
-        """Point the alias `<board>` at the chosen version and tag it; remove it if none is."""
+    def select(
+        self, name: str, selection: Selection, constraints: Constraints | None = None
+    ) -> None:
+        """Point the alias `<board>` at the chosen version and tag it; remove it if none is.
+
+        `constraints` are what the selection was made under, and are kept with it.
+        """

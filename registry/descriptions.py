@@ -1,0 +1,88 @@
+"""Markdown for the MLflow UI, so that a variant can be chosen there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tinydeploy.registry.boards import BoardRecord
+from tinydeploy.registry.schema import SELECTED, VersionRecord
+from tinydeploy.registry.view import View
+
+_MAX_CHARS = 5000  # of MLflow's column
+
+
+def describe_model(view: View) -> str:
+    """A row a variant, a column a board; bold is what was selected."""
+    boards = view.boards
+    head = [
+        f"Variants of **{view.name}**: flash / RAM in bytes on each board, **bold** where selected "
+        "(the alias of that name points to it). Open a version for the reasons.",
+        "",
+        *_table_head("variant", "version", view.current[0].metric if view.current else "", *boards),
+    ]
+    rows = []
+    for version in view.current:
+        cells = [_cell(view, version, board) for board in boards]
+        rows.append(_line(version.variant, version.version, f"{version.value:.4f}", *cells))
+    return _limited(head, rows)
+
+
+def describe_version(view: View, version: VersionRecord) -> str:
+    """What it is, and a row a board: footprint, instructions, selected or why not."""
+    head = [
+        f"**{version.recipe}** variant of `{version.source}`: {version.metric} "
+        f"**{version.value:.4f}**, {version.size_bytes:,} B as `.tflite`.",
+        "",
+        *_table_head("board", "flash B", "RAM B", "instructions", "latency us", "result"),
+    ]
+    rows = []
+    for record in sorted(view.of(version), key=lambda r: (r.board, r.engine, r.optimize)):
+        result = "**selected**" if record.selection == SELECTED else record.reason
+        board = record.board
+        if len(view.of(version, board)) > 1:
+            board += f" ({record.engine}, {record.optimize})"
+        rows.append(
+            _line(
+                board,
+                f"{record.footprint.flash_bytes:,}",
+                f"{record.footprint.ram_bytes:,}",
+                _figure(record, "instructions"),
+                _figure(record, "latency_us"),
+                result,
+            )
+        )
+    return _limited(head, rows)
+
+
+def _cell(view: View, version: VersionRecord, board: str) -> str:
+    """Flash and RAM of the run that was selected, or else of the newest."""
+    records = view.of(version, board)
+    if not records:
+        return "-"
+    record = next((r for r in records if r.selection == SELECTED), records[0])
+    text = f"{record.footprint.flash_bytes:,} / {record.footprint.ram_bytes:,}"
+    return f"**{text}**" if record.selection == SELECTED else text
+
+
+def _figure(record: BoardRecord, key: str) -> str:
+    value = getattr(record, key)
+    return "-" if value is None else f"{value:,.0f} ({record.origin.get(key, 'origin unknown')})"
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _table_head(*names: str) -> Iterable[str]:
+    return _line(*names), _line(*("---" for _ in names))
+
+
+def _limited(head: list[str], rows: list[str]) -> str:
+    """As many rows as MLflow has room for, and how many were left out."""
+    text = "\n".join(head)
+    for done, row in enumerate(rows):
+        rest = f"\n\n{len(rows) - done} more"
+        if len(text) + 1 + len(row) + len(rest) > _MAX_CHARS:
+            return text + rest
+        text += f"\n{row}"
+    return text

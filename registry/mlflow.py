@@ -1,0 +1,332 @@
+"""The registry in MLflow below `<root>/mlruns`: see `schema` for the layout.
+
+Everything can be run again: what is there already is found (through SQLite alone, without
+importing MLflow) and left as it is. A model version appears by the last call of `register`, with
+all its tags, so that a killed run leaves none.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinydeploy.errors import RegistryError, UsageError
+from tinydeploy.registry import schema
+from tinydeploy.registry.boards import board_row
+from tinydeploy.registry.choice import changes
+from tinydeploy.registry.database import Database, RunRow
+from tinydeploy.registry.descriptions import describe_model, describe_version
+from tinydeploy.registry.folder import ENVIRONMENT, MlflowFolder
+from tinydeploy.registry.mlmodel import read_model_folder, write_model_folder
+from tinydeploy.registry.schema import Row, VersionRecord
+from tinydeploy.registry.view import View, read_view
+from tinydeploy.registry.writer import Writer
+from tinydeploy.store import write_json
+from tinydeploy.types import (
+    Artifact,
+    Build,
+    Candidate,
+    Constraints,
+    Evaluation,
+    Measurement,
+    ModelSource,
+    Selection,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_MODEL_FOLDER = "model"
+_FIRMWARE_FILES = ("build.json", "firmware.elf")
+
+
+class MlflowRegistry:
+    """Implements `tinydeploy.ports.Registry`; the other methods read."""
+
+    def __init__(self, root: Path) -> None:
+        """`root` holds `mlruns/`, which is made when something is registered."""
+        self.folder = MlflowFolder(root)
+        self.database = Database(self.folder.database)
+
+    # ------------------------------------------------------------ variants
+    def register(
+        self,
+        name: str,
+        source: ModelSource,
+        artifact: Artifact,
+        evaluation: Evaluation,
+        data: Mapping[str, Any],
+    ) -> str:
+        """The version of this variant, created by the last call or found if it exists.
+
+        A variant that was evaluated anew keeps its version; the metric is replaced.
+        Raises RegistryError, and UsageError if the evaluation is of another model.
+        """
+        schema.require_name("registered model", name)
+        if evaluation.model_sha256 != artifact.sha256:
+            raise UsageError(
+                "the evaluation is of another model than the artifact",
+                hint="evaluate the artifact that is to be registered",
+            )
+        key = schema.variant_key(artifact.sha256, artifact.recipe)
+        content = schema.evaluation_content(evaluation, data)
+        found = self.database.version_with(name, key)
+        if found and found.tags.get(schema.TAG_CONTENT) == content:
+            return found.version
+        with self.folder.locked() as client:
+            found = self.database.version_with(name, key)  # another process may have been faster
+            if found and found.tags.get(schema.TAG_CONTENT) == content:
+                return found.version
+            writer = Writer(client, self.folder, name)
+            if found:
+                self._evaluated_anew(writer, found.version, found.run_id, evaluation, data)
+                return found.version
+            run_id = self._variant_run(writer, source, artifact, evaluation, data)
+            return self._create_version(
+                client, name, run_id, schema.version_tags(source, artifact, evaluation, data)
+            )
+
+    def _variant_run(
+        self,
+        writer: Writer,
+        source: ModelSource,
+        artifact: Artifact,
+        evaluation: Evaluation,
+        data: Mapping[str, Any],
+    ) -> str:
+        """The finished run behind a version: made now, or left by a process killed after it."""
+        row = schema.variant_row(source, artifact, evaluation, data)
+        for run in self.database.runs_with(writer.experiment, row.tags[schema.TAG_KEY]):
+            same = run.row.tags.get(schema.TAG_CONTENT) == row.tags[schema.TAG_CONTENT]
+            if same and run.status == "FINISHED":
+                return run.run_id
+            writer.give_up(run.run_id)
+
+        def fill(folder: Path, run_id: str) -> None:
+            write_model_folder(folder / _MODEL_FOLDER, artifact, run_id)
+            write_json(folder / "evaluation.json", to_json(evaluation))
+
+        return writer.run(schema.variant_name(artifact), row, fill, data)
+
+    def _create_version(
+        self, client: MlflowClient, name: str, run_id: str, tags: Mapping[str, str]
+    ) -> str:
+        if self.database.model(name) is None:
+            client.create_registered_model(name)
+        folder = self.folder.run_artifacts(name, run_id) / _MODEL_FOLDER
+        version = client.create_model_version(
+            name, source=folder.as_uri(), run_id=run_id, tags=dict(tags)
+        )
+        return str(version.version)
+
+    def _evaluated_anew(
+        self,
+        writer: Writer,
+        version: str,
+        run_id: str,
+        evaluation: Evaluation,
+        data: Mapping[str, Any],
+    ) -> None:
+        """Replace the metric; the content hash last, so that a kill on the way is made good."""
+        metrics = schema.evaluation_metrics(evaluation)
+        tags = schema.evaluation_tags(evaluation, data)
+        writer.log(run_id, Row(tags=tags, metrics=metrics))
+        writer.log_data(run_id, data)
+        write_json(
+            self.folder.run_artifacts(writer.experiment, run_id) / "evaluation.json",
+            to_json(evaluation),
+        )
+        for run in self.database.runs(writer.experiment):
+            if run.row.tags.get(schema.TAG_PARENT) == run_id:
+                writer.log(run.run_id, Row(metrics={evaluation.metric: evaluation.value}))
+        content = {schema.TAG_CONTENT: tags[schema.TAG_CONTENT]}
+        for key, value in {**schema.metric_tags(evaluation), **content}.items():
+            writer.client.set_model_version_tag(writer.experiment, version, key, value)
+
+    # ------------------------------------------------------------ boards
+    def record(self, name: str, version: str, build: Build, measurement: Measurement | None) -> str:
+        """Run id of the child run for (version, board, engine, optimize), created or found.
+
+        New figures replace old ones: the old run is deleted, and can be restored in the MLflow
+        UI. A build without a measurement does not replace the same build with one.
+        Raises RegistryError, and UsageError if the build is of another model.
+        """
+        schema.require_name("board", build.board)
+        parent = self.get(name, version)
+        if build.model_sha256 != parent.model_sha256:
+            raise UsageError(
+                f"the build is of another model than version {version} of {name}",
+                hint="build the model of this version",
+            )
+        row = board_row(parent, build, measurement)
+        if run_id := self._same_record(name, row, build, measurement):
+            return run_id
+        with self.folder.locked() as client:
+            if run_id := self._same_record(name, row, build, measurement):
+                return run_id
+            writer = Writer(client, self.folder, name)
+            replaced = self._records(name, row)
+
+            def fill(folder: Path, _: str) -> None:
+                for file in _FIRMWARE_FILES:
+                    shutil.copyfile(build.directory / file, folder / file)
+                if measurement:
+                    write_json(folder / "measurement.json", to_json(measurement))
+
+            run_id = writer.run(f"{build.board} ({build.engine}, {build.optimize})", row, fill)
+            for run in replaced:
+                client.delete_run(run.run_id)
+            return run_id
+
+    def _records(self, name: str, row: Row) -> list[RunRow]:
+        """Finished runs with the key of `row`, the newest first."""
+        runs = self.database.runs_with(name, row.tags[schema.TAG_KEY])
+        return [run for run in runs if run.status == "FINISHED"]
+
+    def _same_record(
+        self, name: str, row: Row, build: Build, measurement: Measurement | None
+    ) -> str:
+        """The run that holds these figures already, or ""."""
+        runs = self._records(name, row)
+        if not runs:
+            return ""
+        tags = runs[0].row.tags
+        same_build = tags.get("build_id") == build.build_id and (
+            tags.get("firmware_sha256") == build.firmware_sha256
+        )
+        if tags.get(schema.TAG_CONTENT) == row.tags[schema.TAG_CONTENT] or (
+            measurement is None and same_build
+        ):
+            return runs[0].run_id
+        return ""
+
+    # ------------------------------------------------------------ selection
+    def select(
+        self, name: str, selection: Selection, constraints: Constraints | None = None
+    ) -> None:
+        """Point the alias `<board>` at the chosen version and tag it; remove it if none is.
+
+        Every other version gets the reason, the runs as well, and the descriptions in the MLflow
+        UI are brought up to date. `constraints` are kept with the objective. Only what differs is
+        written, the alias last.
+        """
+        schema.require_name("board", selection.board)
+        if self._up_to_date(name, selection, constraints):
+            return
+        with self.folder.locked() as client:
+            view = self.view(name)
+            wanted = changes(view, selection, constraints)
+            if not wanted.nothing:
+                wanted.apply(Writer(client, self.folder, name))
+            self._describe(client, self.view(name))
+
+    def _up_to_date(self, name: str, selection: Selection, constraints: Constraints | None) -> bool:
+        view = read_view(self.database, name)
+        if view is None and selection.chosen is None:
+            return True  # nothing registered, nothing chosen
+        view = view or View(name)
+        return changes(view, selection, constraints).nothing and not _stale_descriptions(view)
+
+    def _describe(self, client: MlflowClient, view: View) -> None:
+        """Bring the descriptions in the MLflow UI up to date."""
+        for version, text in _stale_descriptions(view).items():
+            if version:
+                client.update_model_version(view.name, version, text)
+            else:
+                client.update_registered_model(view.name, text)
+
+    # ------------------------------------------------------------ reading
+    def models(self) -> list[str]:
+        """Names of the registered models."""
+        return self.database.models()
+
+    def view(self, name: str) -> View:
+        """Versions, runs and choices of a registered model. Raises RegistryError if unknown."""
+        view = read_view(self.database, name)
+        if view is None:
+            known = ", ".join(self.models()) or "none yet"
+            raise RegistryError(
+                f"{self.database.path} has no model called {name!r}",
+                hint=f"registered: {known}; `tinydeploy deploy` registers",
+            )
+        return view
+
+    def variants(self, name: str) -> list[VersionRecord]:
+        """The newest version of each variant."""
+        return self.view(name).current
+
+    def get(self, name: str, version: str) -> VersionRecord:
+        """One version. Raises RegistryError if unknown."""
+        view = self.view(name)
+        for found in view.versions:
+            if found.version == version:
+                return found
+        known = ", ".join(v.version for v in view.versions)
+        raise RegistryError(f"{name} has no version {version!r}", hint=f"known: {known}")
+
+    def candidates(
+        self, name: str, board: str, engine: str | None = None, optimize: str | None = None
+    ) -> list[Candidate]:
+        """What selection needs to choose again for a board, from what is registered."""
+        return self.view(name).candidates(board, engine, optimize)
+
+    def selection(self, name: str, board: str) -> Selection | None:
+        """The last selection for a board, or None."""
+        return self.view(name).selection(board)
+
+    def artifact(self, name: str, version: str) -> Artifact:
+        """The model of a version. Raises RegistryError if its file is gone or was changed."""
+        found = self.get(name, version)
+        folder = self.folder.run_artifacts(name, found.run_id) / _MODEL_FOLDER
+        return read_model_folder(folder, found.model_sha256)
+
+    def resolve(self, uri: str) -> Artifact:
+        """The model behind `models:/NAME@BOARD` or `models:/NAME/VERSION`.
+
+        Raises UsageError for another form, RegistryError if there is no such version.
+        """
+        match = re.fullmatch(r"(?:models:/)?([\w-]+)(?:@([\w-]+)|/(\d+))", uri, flags=re.ASCII)
+        if not match:
+            raise UsageError(
+                f"{uri!r} names no model", hint="write models:/NAME@BOARD or models:/NAME/VERSION"
+            )
+        name, board, version = match.groups()
+        if board:
+            aliases = self.view(name).aliases
+            if board not in aliases:
+                known = ", ".join(sorted(aliases)) or "none"
+                raise RegistryError(
+                    f"no version of {name} is selected for {board}",
+                    hint=f"boards with a selection: {known}",
+                )
+            version = aliases[board]
+        return self.artifact(name, version)
+
+
+def _stale_descriptions(view: View) -> dict[str, str]:
+    """Version (or "" for the registered model) -> the text that should be there."""
+    wanted = {v.version: (v.description, describe_version(view, v)) for v in view.versions}
+    wanted[""] = (view.description, describe_model(view))
+    return {version: new for version, (old, new) in wanted.items() if old != new}
+
+
+def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str]]:
+    """Command line and additional environment of the MLflow UI on `root`/mlruns.
+
+    Raises RegistryError if nothing is registered there.
+    """
+    folder = MlflowFolder(root)
+    if not folder.database.exists():
+        raise RegistryError(
+            f"nothing is registered below {folder.folder}",
+            hint="run `tinydeploy deploy` first, or name the folder with --registry",
+        )
+    arguments = ["--backend-store-uri", folder.uri, "--default-artifact-root"]
+    arguments += [folder.artifacts.as_uri(), "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", *arguments]
+    return command, dict(ENVIRONMENT)

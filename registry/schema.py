@@ -1,0 +1,233 @@
+"""What is written to the registry, and how it is read back: pure, no I/O, no MLflow.
+
+=====================  ===========================================================================
+registered model       a family of variants: all sources and recipes of one `tinydeploy.toml`
+model version          a variant: a model (sha256) made by a recipe, with its metric
+run of kind `variant`  how the variant came about; its artifacts hold the model and the evaluation
+run of kind `board`    its child, one a (variant, board, engine, optimize): footprint, measurement
+alias `<board>`        the version chosen for the board
+tag `selected.<board>` on the chosen version: the run of kind `board` that was chosen
+tag `rejected.<board>` on every other version: why not; also as `reason` on the runs
+=====================  ===========================================================================
+
+Tags named `tinydeploy.*` are for programs, all others for people. `origin.<key>` says where a
+number comes from: "measured", "emulated" or "estimated" (see design: every number has an origin),
+"linker" for what the linker knows before anything runs, "host" for metrics.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinydeploy.errors import RegistryError, UsageError
+from tinydeploy.store import sha256_json
+from tinydeploy.types import (
+    Artifact,
+    Evaluation,
+    ModelSource,
+    to_json,
+)
+
+LAYOUT = "1"
+"""Version of this layout, kept in every run's tag `tinydeploy.layout`."""
+
+# Tags for programs.
+TAG_LAYOUT = "tinydeploy.layout"
+TAG_KIND = "tinydeploy.kind"
+TAG_KEY = "tinydeploy.key"
+TAG_CONTENT = "tinydeploy.content"
+TAG_PARENT = "mlflow.parentRunId"
+
+KIND_VARIANT = "variant"
+KIND_BOARD = "board"
+
+SELECTED = "selected"
+REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The tags, parameters and metrics of one run, as MLflow holds them."""
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """A model version, read back. `selected` maps boards to the chosen run, `rejected` to why."""
+
+    name: str
+    version: str
+    run_id: str
+    variant: str
+    recipe: str
+    source: str
+    model_sha256: str
+    size_bytes: int
+    metric: str
+    value: float
+    aliases: tuple[str, ...] = ()
+    selected: Mapping[str, str] = field(default_factory=dict)
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+
+
+# ---------------------------------------------------------------- names and keys
+def require_name(kind: str, name: str) -> str:
+    r"""`name` if it matches [\w-]+, as the names of models, boards and aliases must."""
+    if not re.fullmatch(r"[\w-]+", name, flags=re.ASCII):
+        raise UsageError(
+            f"{kind} {name!r} is not a name", hint="use letters, digits, underscores and dashes"
+        )
+    return name
+
+
+def variant_name(artifact: Artifact) -> str:
+    """What people call the variant: "fashion-small-int8"."""
+    return f"{artifact.source_name}-{artifact.recipe}"
+
+
+def variant_key(model_sha256: str, recipe: str) -> str:
+    """The identity of a variant."""
+    return f"{recipe}:{model_sha256}"
+
+
+# ---------------------------------------------------------------- variants
+def evaluation_content(evaluation: Evaluation, data: Mapping[str, Mapping[str, Any]]) -> str:
+    """Hash of an evaluation and the data it used, without the places where the data lies."""
+    sets = {name: {k: v for k, v in d.items() if k != "path"} for name, d in data.items()}
+    return sha256_json([LAYOUT, to_json(evaluation), sets])
+
+
+def variant_row(
+    source: ModelSource,
+    artifact: Artifact,
+    evaluation: Evaluation,
+    data: Mapping[str, Mapping[str, Any]],
+) -> Row:
+    """Everything about a variant that does not depend on a board."""
+    tags = {
+        TAG_LAYOUT: LAYOUT,
+        TAG_KIND: KIND_VARIANT,
+        TAG_KEY: variant_key(artifact.sha256, artifact.recipe),
+        "model_sha256": artifact.sha256,
+        "source_sha256": source.sha256,
+        "calibration_sha256": artifact.data_sha256,
+        **{f"data.{name}_sha256": str(d["sha256"]) for name, d in data.items()},
+        **evaluation_tags(evaluation, data),
+    }
+    params = {
+        "variant": variant_name(artifact),
+        "recipe": artifact.recipe,
+        "source": source.name,
+        "source_format": source.format,
+        "task": artifact.task,
+    }
+    metrics = {**evaluation_metrics(evaluation), "model_bytes": float(artifact.size_bytes)}
+    return Row(tags, params, metrics)
+
+
+def evaluation_tags(
+    evaluation: Evaluation, data: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """The tags that change when a variant is evaluated anew."""
+    return {
+        TAG_CONTENT: evaluation_content(evaluation, data),
+        "metric": evaluation.metric,
+        "split": evaluation.split,
+        "split_sha256": evaluation.data_sha256,
+        "samples": str(evaluation.samples),
+        f"origin.{evaluation.metric}": f"host ({evaluation.engine})",
+    }
+
+
+def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """The metric that decides under its own name, and the task's other metrics."""
+    return {**evaluation.metrics, evaluation.metric: evaluation.value}
+
+
+def version_tags(
+    source: ModelSource,
+    artifact: Artifact,
+    evaluation: Evaluation,
+    data: Mapping[str, Mapping[str, Any]],
+) -> dict[str, str]:
+    """The tags with which a model version appears."""
+    return {
+        TAG_CONTENT: evaluation_content(evaluation, data),
+        TAG_KEY: variant_key(artifact.sha256, artifact.recipe),
+        "variant": variant_name(artifact),
+        "recipe": artifact.recipe,
+        "source": source.name,
+        "model_sha256": artifact.sha256,
+        "source_sha256": source.sha256,
+        "model_bytes": str(artifact.size_bytes),
+        **metric_tags(evaluation),
+    }
+
+
+def metric_tags(evaluation: Evaluation) -> dict[str, str]:
+    """A version's metric: its name, and its value in full precision under that name."""
+    return {"metric": evaluation.metric, evaluation.metric: repr(evaluation.value)}
+
+
+def read_version(
+    name: str,
+    version: str,
+    run_id: str,
+    tags: Mapping[str, str],
+    aliases: Iterable[str] = (),
+    description: str = "",
+) -> VersionRecord | None:
+    """The inverse of `version_tags`; None for a version that tinydeploy did not write."""
+    if TAG_KEY not in tags:
+        return None
+    try:
+        return VersionRecord(
+            name=name,
+            version=version,
+            run_id=run_id,
+            variant=tags["variant"],
+            recipe=tags["recipe"],
+            source=tags["source"],
+            model_sha256=tags["model_sha256"],
+            size_bytes=int(tags["model_bytes"]),
+            metric=tags["metric"],
+            value=float(tags[tags["metric"]]),
+            aliases=tuple(sorted(aliases)),
+            selected=below("selected.", tags),
+            rejected=below("rejected.", tags),
+            description=description,
+        )
+    except (KeyError, ValueError) as e:
+        raise edited(f"version {version} of {name}", e) from e
+
+
+def below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries whose key begins with a prefix, without it, in the order of their names."""
+    return {k.removeprefix(prefix): values[k] for k in sorted(values) if k.startswith(prefix)}
+
+
+def edited(what: str, error: Exception) -> RegistryError:
+    """For tags, parameters or metrics that are not what was written."""
+    return RegistryError(
+        f"{what} cannot be read: {error!r}",
+        hint="it was edited, or written by another version: delete it in the MLflow UI and "
+        "deploy again",
+    )
+
+
+# ---------------------------------------------------------------- selections
+def choice_tags(selection: str, reason: str, pareto: bool) -> dict[str, str]:
+    """The tags of a run on a board after a selection, which is SELECTED or REJECTED."""
+    return {"selection": selection, "reason": reason, "pareto": "yes" if pareto else "no"}
+
+
+def board_tags(board: str, run_id: str | None, reason: str | None) -> dict[str, str | None]:
+    """The tags of a version after a selection: the chosen run, or why none; None is no tag."""
+    return {f"{SELECTED}.{board}": run_id, f"{REJECTED}.{board}": reason}

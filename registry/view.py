@@ -1,0 +1,146 @@
+"""A registered model as a whole, read back: versions, their runs on boards, candidates, choice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tinydeploy.registry.boards import BoardRecord, read_board
+from tinydeploy.registry.database import Database
+from tinydeploy.registry.schema import KIND_BOARD, TAG_KIND, VersionRecord, read_version
+from tinydeploy.types import HIGHER_IS_BETTER, Candidate, Selection
+
+_NO_REASON = "registered after the last selection"
+
+
+@dataclass(frozen=True)
+class View:
+    """One registered model at one moment.
+
+    `versions` are all that tinydeploy wrote, oldest first; `records` hold one run a (version,
+    board, engine, optimize); `aliases` map boards to version numbers.
+    """
+
+    name: str
+    versions: tuple[VersionRecord, ...] = ()
+    records: tuple[BoardRecord, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+
+    @property
+    def current(self) -> list[VersionRecord]:
+        """The newest version of each variant: an older one was made from another source."""
+        return list({v.variant: v for v in self.versions}.values())
+
+    @property
+    def boards(self) -> list[str]:
+        """Boards with a run, by name."""
+        return sorted({r.board for r in self.records})
+
+    def of(self, version: VersionRecord, board: str | None = None) -> list[BoardRecord]:
+        """The runs of a version, on one board or on all."""
+        return [
+            r
+            for r in self.records
+            if r.parent_run_id == version.run_id and board in (None, r.board)
+        ]
+
+    def candidates(
+        self, board: str, engine: str | None = None, optimize: str | None = None
+    ) -> list[Candidate]:
+        """What selection sees on a board: a candidate a run, or a blocked one without a run.
+
+        Named like its variant; if it ran with several engines or levels, with these behind.
+        """
+        found = []
+        for version in self.current:
+            records = [
+                r
+                for r in self.of(version, board)
+                if engine in (None, r.engine) and optimize in (None, r.optimize)
+            ]
+            for record in records:
+                suffix = f" ({record.engine}, {record.optimize})" if len(records) > 1 else ""
+                found.append(_candidate(version, record, suffix))
+            if not records:
+                found.append(_candidate(version, None))
+        return found
+
+    def selection(self, board: str) -> Selection | None:
+        """The last selection for a board, with the figures of today; None before the first."""
+        if f"objective.{board}" not in self.tags:
+            return None
+        candidates = self.candidates(board)
+        versions = {v.version: v for v in self.versions}
+        records = {r.run_id: r for r in self.records}
+        chosen, pareto, reasons = None, [], {}
+        for c in candidates:
+            version, record = versions[c.version], records.get(c.run_id)
+            if self.aliases.get(board) == c.version and (
+                version.selected.get(board) == c.run_id or chosen is None
+            ):
+                chosen = c
+            if record and record.pareto:
+                pareto.append(c.name)
+            reason = record.reason if record else version.rejected.get(board, "")
+            reasons[c.name] = reason or _NO_REASON
+        if chosen:
+            del reasons[chosen.name]
+        objective = self.tags[f"objective.{board}"]
+        return Selection(board, objective, chosen, tuple(candidates), tuple(pareto), reasons)
+
+
+def read_view(database: Database, name: str) -> View | None:
+    """The registered model, or None. Raises RegistryError if it cannot be read."""
+    model = database.model(name)
+    if model is None:
+        return None
+    aliases: dict[str, list[str]] = {}
+    for alias, version in model.aliases.items():
+        aliases.setdefault(version, []).append(alias)
+    versions = (
+        read_version(name, v.version, v.run_id, v.tags, aliases.get(v.version, ()), v.description)
+        for v in model.versions
+    )
+    newest: dict[tuple[str, ...], BoardRecord] = {}
+    for run in database.runs(name):
+        if run.status == "FINISHED" and run.row.tags.get(TAG_KIND) == KIND_BOARD:
+            record = read_board(run.run_id, run.row)
+            key = (record.parent_run_id, record.board, record.engine, record.optimize)
+            newest.setdefault(key, record)
+    return View(
+        name,
+        tuple(v for v in versions if v),
+        tuple(newest.values()),
+        model.aliases,
+        model.tags,
+        model.description,
+    )
+
+
+def _candidate(version: VersionRecord, record: BoardRecord | None, suffix: str = "") -> Candidate:
+    """A version on a board as selection sees it; without a record it is blocked."""
+    bare = Candidate(
+        name=version.variant + suffix,
+        model_sha256=version.model_sha256,
+        metric=version.metric,
+        value=version.value,
+        higher_is_better=HIGHER_IS_BETTER.get(version.metric, True),
+        version=version.version,
+        blocked="" if record else "not built for this board",
+    )
+    if record is None:
+        return bare
+    return dataclasses.replace(
+        bare,
+        flash_bytes=record.footprint.flash_bytes,
+        ram_bytes=record.footprint.ram_bytes,
+        instructions=record.instructions,
+        latency_us=record.latency_us,
+        energy_uj=record.energy_uj,
+        outputs_verified=record.outputs_verified,
+        origin=record.origin,
+        run_id=record.run_id,
+    )

@@ -1,0 +1,129 @@
+"""Writes runs so that each is there whole or is given up: see `Writer.run`."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinydeploy.errors import RegistryError
+from tinydeploy.registry.database import Database
+from tinydeploy.registry.folder import MlflowFolder
+from tinydeploy.registry.schema import Row
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
+
+_DIGEST_LENGTH = 36  # of MLflow's column
+
+
+class Writer:
+    """Writes to one experiment. Only while the registry's lock is held."""
+
+    def __init__(self, client: MlflowClient, folder: MlflowFolder, experiment: str) -> None:
+        self.client, self.folder, self.experiment = client, folder, experiment
+        self.experiment_id = self._experiment_id()
+        self._give_up_unfinished()
+
+    def run(
+        self,
+        name: str,
+        row: Row,
+        fill: Callable[[Path, str], None],
+        data: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> str:
+        """A finished run; `fill` writes its artifacts into a folder, given the run's id.
+
+        A run that fails on the way is deleted with its artifacts. One that is killed on the way
+        stays RUNNING, and whoever writes next deletes it: while the lock is held nobody else
+        can be at work on it.
+        """
+        run_id: str = self.client.create_run(
+            self.experiment_id, run_name=name, tags={**row.tags, **_provenance()}
+        ).info.run_id
+        try:
+            self.log(run_id, Row(params=row.params, metrics=row.metrics))
+            if data:
+                self.client.log_inputs(run_id, _dataset_inputs(data))
+            artifacts = self.folder.run_artifacts(self.experiment, run_id)
+            artifacts.mkdir(parents=True)
+            fill(artifacts, run_id)
+            self.client.set_terminated(run_id)
+        except BaseException:
+            # If even this fails (a full disk), the next writer finds the run unfinished.
+            with contextlib.suppress(Exception):
+                self.give_up(run_id)
+            raise
+        return run_id
+
+    def log(self, run_id: str, row: Row) -> None:
+        """Everything in one call and one transaction."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, now, 0) for key, value in row.metrics.items()],
+            params=[Param(key, value) for key, value in row.params.items()],
+            tags=[RunTag(key, value) for key, value in row.tags.items()],
+        )
+
+    def log_data(self, run_id: str, data: Mapping[str, Mapping[str, Any]]) -> None:
+        """The data sets that a run used, with their contexts."""
+        if data:
+            self.client.log_inputs(run_id, _dataset_inputs(data))
+
+    def give_up(self, run_id: str) -> None:
+        """Delete a run that was not finished, and its artifacts."""
+        self.folder.discard_artifacts(self.experiment, run_id)
+        self.client.delete_run(run_id)
+
+    def _experiment_id(self) -> str:
+        location = (self.folder.artifacts / self.experiment).as_uri()
+        found = self.client.get_experiment_by_name(self.experiment)
+        if found is None:
+            return str(self.client.create_experiment(self.experiment, artifact_location=location))
+        if found.artifact_location != location:
+            raise RegistryError(
+                f"the artifacts of {self.experiment} belong to {found.artifact_location}",
+                hint="MLflow keeps absolute paths: move mlruns/ back, or start a new registry",
+            )
+        if found.lifecycle_stage != "active":
+            self.client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _give_up_unfinished(self) -> None:
+        for run in Database(self.folder.database).unfinished(self.experiment):
+            self.give_up(run.run_id)
+
+
+def _provenance() -> dict[str, str]:
+    """The tags that MLflow itself sets on runs of its fluent interface."""
+    tags = {"mlflow.source.name": "tinydeploy", "mlflow.source.type": "LOCAL"}
+    with contextlib.suppress(KeyError, OSError, ImportError):  # an account without a name
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
+def _dataset_inputs(data: Mapping[str, Mapping[str, Any]]) -> list[DatasetInput]:
+    """MLflow's description of data sets: the digest is the beginning of our sha256."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    return [
+        DatasetInput(
+            Dataset(
+                name=name,
+                digest=str(d["sha256"])[:_DIGEST_LENGTH],
+                source_type="local",
+                source=json.dumps({"uri": str(d["path"])}),
+                profile=json.dumps({"num_rows": int(d["samples"])}),
+            ),
+            [InputTag("mlflow.data.context", str(d["context"]))],
+        )
+        for name, d in data.items()
+    ]

@@ -25,9 +25,10 @@ from tinydeploy.types import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from tinydeploy.compiler.aot import AotCompiler
     from tinydeploy.pipeline.data import Dataset
     from tinydeploy.pipeline.run import Tools
-    from tinydeploy.ports import Builder, Compiler, Predictor, Runner
+    from tinydeploy.ports import Builder, Predictor, Runner
     from tinydeploy.registry.mlflow import MlflowRegistry
 
 ROOMS = ("pipeline", "compiler", "devices", "firmware")
@@ -40,7 +41,7 @@ def devices(names: Iterable[str], profiles: Iterable[Path] = ()) -> dict[str, De
     return {name: find(name, profiles) for name in names}
 
 
-def compiler() -> Compiler:
+def compiler() -> AotCompiler:
     """The compiler of both engines."""
     from tinydeploy.compiler.aot import AotCompiler
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -35,7 +36,11 @@ def command(
     from tinydeploy.cli import wiring
 
     profile = wiring.devices([device], profiles)[device] if device else None
-    compiled = wiring.compile_standalone(model, out, profile, engine, optimize)
+    compiled = wiring.compiler().compile(
+        model, out, device=profile, engine=engine, optimize=optimize, standalone=True
+    )
+    files = tuple(sorted(p.name for p in out.iterdir()))
+    compiled = dataclasses.replace(compiled, files=files)
     if as_json:
         print_json(compiled)
         return

@@ -14,6 +14,7 @@ import fcntl
 import logging
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,9 @@ class MlflowFolder:
         try:
             store = SqlAlchemyStore(f"sqlite:///{scratch}", self.artifacts.as_uri())
             store.engine.dispose()
+            # Readers (the UI) and the writer do not wait for each other, and a commit costs less.
+            with contextlib.closing(sqlite3.connect(scratch)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
             os.replace(scratch, self.database)
         finally:
             scratch.unlink(missing_ok=True)

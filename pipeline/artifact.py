@@ -34,7 +34,7 @@ def save_artifact(artifact: Artifact, model: bytes) -> None:
 def load_artifact(path: Path) -> Artifact:
     """The artifact of a `.tflite` file or of its `.json`.
 
-    A `.tflite` without a `.json` is an artifact "as-is", without labels and description.
+    A `.tflite` without a `.json` is an artifact without recipe (""), labels and description.
     Raises UsageError if a file is missing or damaged, or the model is another than described.
     """
     model_path = path.with_suffix(".tflite")
@@ -52,7 +52,7 @@ def load_artifact(path: Path) -> Artifact:
             path=model_path,
             sha256=sha256,
             size_bytes=len(model),
-            recipe="as-is",
+            recipe="",
             source_name=model_path.stem,
             source_sha256=sha256,
             data_sha256="",

@@ -131,9 +131,9 @@ def _frozen(values: Any) -> np.ndarray:
 # ---------------------------------------------------------------- .npz
 def _load_npz(path: Path) -> Dataset:
     try:
+        if not zipfile.is_zipfile(path):
+            raise UsageError(f"{path} is not an .npz file", hint=_NPZ_HINT)
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UsageError(f"{path} is not an .npz file", hint=_NPZ_HINT)
             found = {key: archive[key] for key in ("x", "y", "names") if key in archive.files}
             keys = ", ".join(archive.files) or "nothing"
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -46,7 +46,8 @@ def described(x: np.ndarray, tensor: Tensor, description: InputDescription | Non
         else:
             hint = f"describe the input ([input] dtype = '{x.dtype}', scale, mean)"
         raise UsageError(f"x is {x.dtype}, the model's input takes {tensor.dtype}", hint=hint)
-    value = x.astype(np.float32)
+    with np.errstate(over="ignore"):
+        value = x.astype(np.float32)
     if not np.isfinite(value).all():
         raise UsageError("x holds values that float32 cannot", hint="scale the data down")
     if description is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tinydeploy import plugins
 from tinydeploy.errors import UsageError
 from tinydeploy.pipeline.artifact import save_artifact
-from tinydeploy.pipeline.checks import require_recipe
+from tinydeploy.pipeline.checks import require_deployable, require_recipe
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.pipeline.metrics import metric_of
 from tinydeploy.store import sha256_bytes
@@ -39,8 +39,8 @@ def convert(
     over the set. The other arguments become part of the artifact.
 
     Raises UsageError for calibration data that is missing or does not fit the model's input,
-    UnsupportedModelError for a model that cannot be converted, or that is not what the recipe
-    says; nothing is written then.
+    UnsupportedModelError for a model that cannot be converted, cannot run on a device or is not
+    what the recipe says; nothing is written then.
     """
     metric = metric_of(task, metric)
     used = None
@@ -52,7 +52,9 @@ def convert(
             )
         used = calibration.spread(recipe.calibration_samples)
     model: bytes = plugins.load("converter", source.format)(source, recipe, used, description)
-    require_recipe(read_graph(model), recipe)
+    graph = read_graph(model)
+    require_deployable(graph)
+    require_recipe(graph, recipe)
     artifact = Artifact(
         path=out_dir / f"{source.name}-{recipe.name}.tflite",
         sha256=sha256_bytes(model),

@@ -1,0 +1,63 @@
+"""Recipes are data: those in the package, and what a user may write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tinydeploy.errors import UsageError
+from tinydeploy.pipeline.recipe import load_recipe, recipe_names
+
+INT8 = """name = "mine"
+description = "A try"
+activations = "int8"
+weights = "int8"
+calibration_samples = 20
+"""
+
+
+def test_every_recipe_of_the_package_is_valid() -> None:
+    assert set(recipe_names()) == {"as-is", "float32", "int16x8", "int8"}
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        assert recipe.name == name and recipe.description.endswith(".")
+
+
+def test_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="int4") as caught:
+        load_recipe("int4")
+    assert "int16x8" in caught.value.hint
+
+
+def test_a_name_is_not_a_path() -> None:
+    with pytest.raises(UsageError, match="no recipe is called"):
+        load_recipe("../recipes/int8")
+
+
+def test_a_recipe_of_the_user(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(INT8)
+    assert load_recipe(path).calibration_samples == 20
+    assert load_recipe(str(path)) == load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("weights =", "wieghts =", r"mine.toml:4: wieghts: unknown key"),
+        ('"int8"\nweights', '"int4"\nweights', r"mine.toml:3: activations: expected one of"),
+        ("= 20", "= 2.5", r"calibration_samples: expected an integer"),
+        ("= 20", "= 0", "do not go together"),
+        ('weights = "int8"', 'weights = "float32"', "do not go together"),
+        ('name = "mine"', 'name = "other"', "name = 'other'"),
+        ('description = "A try"\n', "", "'description' is missing"),
+        ("= 20", "= ", "not valid TOML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    assert old in INT8
+    path.write_text(INT8.replace(old, new))
+    with pytest.raises(UsageError, match=message):
+        load_recipe(path)

@@ -1,0 +1,100 @@
+"""Sections and symbols of an ELF file: as much as footprints and the counter need.
+
+Format: the System V ABI, chapters "Object Files" and "Symbol Table"; 32 and 64 bit, little endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinydeploy.errors import DeviceError
+
+SHT_SYMTAB = 2
+SHT_NOBITS = 8
+SHF_WRITE = 1
+SHF_ALLOC = 2
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section header. `size` is in memory; NOBITS sections have no bytes in the file."""
+
+    name: str
+    kind: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it occupies memory when the program runs."""
+        return bool(self.flags & SHF_ALLOC) and self.size > 0
+
+    @property
+    def loaded(self) -> bool:
+        """Whether its bytes have to be in flash."""
+        return self.in_memory and self.kind != SHT_NOBITS
+
+    @property
+    def writable(self) -> bool:
+        """Whether it lives in RAM."""
+        return self.in_memory and bool(self.flags & SHF_WRITE)
+
+
+class Elf:
+    """A parsed file. Raises DeviceError for anything that is not a little-endian ELF file."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._data = path.read_bytes()
+            self._wide = self._class(self._data) == 2
+            self.sections = self._read_sections()
+        except (OSError, struct.error, ValueError, IndexError) as e:
+            raise DeviceError(f"{path} is not a readable ELF file: {e}", hint="build again") from e
+        self._path = path
+
+    @staticmethod
+    def _class(data: bytes) -> int:
+        if data[:4] != b"\x7fELF" or data[4] not in (1, 2) or data[5] != 1:
+            raise ValueError("no little-endian ELF header")
+        return data[4]
+
+    def _read_sections(self) -> tuple[Section, ...]:
+        start = struct.unpack_from(
+            "<Q" if self._wide else "<I", self._data, 40 if self._wide else 32
+        )
+        size, count, names = struct.unpack_from("<3H", self._data, 58 if self._wide else 46)
+        layout = struct.Struct("<2I4Q2I" if self._wide else "<8I")
+        headers = [layout.unpack_from(self._data, start[0] + i * size) for i in range(count)]
+        texts = headers[names][4]
+        return tuple(
+            Section(self._text(texts + h[0]), h[1], h[2], h[3], h[4], h[5], h[6]) for h in headers
+        )
+
+    def _text(self, offset: int) -> str:
+        return self._data[offset : self._data.index(b"\0", offset)].decode("ascii", "replace")
+
+    def symbols(self) -> dict[str, int]:
+        """Addresses by name; Thumb's bit 0 of functions is kept. Local names may repeat."""
+        layout = struct.Struct("<IBBHQQ" if self._wide else "<IIIBBH")
+        found: dict[str, int] = {}
+        for table in self.sections:
+            if table.kind != SHT_SYMTAB:
+                continue
+            texts = self.sections[table.link].offset
+            for values in layout.iter_unpack(self._data[table.offset : table.offset + table.size]):
+                found[self._text(texts + values[0])] = values[4] if self._wide else values[1]
+        return found
+
+    def address(self, symbol: str) -> int:
+        """Address of a symbol. Raises DeviceError if there is none."""
+        try:
+            return self.symbols()[symbol]
+        except KeyError:
+            raise DeviceError(
+                f"{self._path} has no symbol {symbol}", hint="it is not tinydeploy's firmware"
+            ) from None

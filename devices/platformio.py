@@ -1,0 +1,268 @@
+"""Firmware through PlatformIO: implements `tinydeploy.ports.Builder`.
+
+Each board (and optimize level) has one project in the cache folder; builds of the same project
+wait for each other, builds of different boards run side by side.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tinydeploy.devices import footprint, project
+from tinydeploy.devices.toolchain import compiler_version
+from tinydeploy.errors import DeviceError, DoesNotFitError, ToolMissingError, UsageError
+from tinydeploy.graph import Graph
+from tinydeploy.store import sha256_file, sha256_json, staged_directory, write_json
+from tinydeploy.tflite import read_graph
+from tinydeploy.types import Build, Compiled, DeviceProfile, Footprint, from_json, to_json
+
+BUILD_TIMEOUT_S = 600.0
+BUILD_FILE = "build.json"
+BUILD_HEADER = "td_build.h"
+MODEL_FILE = "model.tflite"
+
+_DTYPE_BYTES = {
+    "int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8,
+}  # fmt: skip
+_SHOWN_ERRORS = 5
+_ERROR = re.compile(r"(error: |undefined reference|multiple definition|No such file|Error[:` ])")
+_OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
+
+
+class PlatformioBuilder:
+    """Links a model's sources and the packaged firmware for a board."""
+
+    def build(self, compiled: Compiled, model: Path, device: DeviceProfile, out: Path) -> Build:
+        """Firmware, linker map and build.json in `out`, whole or not at all.
+
+        `out` gets firmware.elf, firmware.map, firmware.bin (boards without an operating system),
+        model.tflite and build.json, and can be moved. Raises ToolMissingError for a compiler that
+        is not installed, DoesNotFitError for firmware that does not even link, DeviceError with
+        the compiler's words, UsageError for a board that takes no firmware.
+        """
+        if device.platform == "host":
+            raise UsageError(
+                f"{device.name} takes no firmware", hint="`tinydeploy run --device host` runs there"
+            )
+        graph = read_graph(model)
+        compiler = compiler_version(device.toolchain_prefix)
+        build_id = identify(compiled, device, compiler)
+        header = _header(compiled, graph, device, build_id, model.stem)
+        folder = project.prepare(device, compiled.optimize)
+        with staged_directory(out) as scratch:
+            with _locked(folder):
+                _put_model(compiled, header, folder / project.MODEL)
+                _run(folder, device)
+                products = folder / ".pio" / "build" / device.name
+                bytes_of = _footprint(products, compiled, device, folder)
+                for name in ("firmware.elf", "firmware.map", "firmware.bin"):
+                    if (products / name).is_file():
+                        shutil.copyfile(products / name, scratch / name)
+            shutil.copyfile(model, scratch / MODEL_FILE)
+            (scratch / "firmware.elf").chmod(0o755)
+            image = scratch / ("firmware.elf" if device.platform == "native" else "firmware.bin")
+            build = Build(
+                directory=Path(),
+                elf=Path("firmware.elf"),
+                build_id=build_id,
+                board=device.name,
+                engine=compiled.engine,
+                optimize=compiled.optimize,
+                compiler=compiler,
+                model_path=Path(MODEL_FILE),
+                model_sha256=compiled.model_sha256,
+                firmware_sha256=sha256_file(image),
+                footprint=bytes_of,
+            )
+            write_json(scratch / BUILD_FILE, to_json(build))
+        return self.load(out)
+
+    def load(self, directory: Path) -> Build:
+        """The build that `build` wrote to `directory`. Raises UsageError if there is none."""
+        return load_build(directory)
+
+
+def load_build(directory: Path) -> Build:
+    """A build from its folder, wherever that is now. Raises UsageError if it is none or damaged."""
+    import json
+
+    try:
+        data = json.loads((directory / BUILD_FILE).read_text("utf-8"))
+        build = from_json(Build, data)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
+        raise UsageError(
+            f"{directory} holds no build: {e}",
+            hint="`tinydeploy build MODEL --device NAME` makes one",
+        ) from e
+    values = {f: getattr(build, f) for f in build.__dataclass_fields__}
+    values |= {
+        "directory": directory,
+        "elf": directory / build.elf,
+        "model_path": directory / build.model_path,
+    }
+    if not values["elf"].is_file():
+        raise UsageError(f"{values['elf']} is missing", hint="build again")
+    return Build(**values)
+
+
+def identify(compiled: Compiled, device: DeviceProfile, compiler: str) -> str:
+    """The build_id: a hash of model, engine, optimize level, board, compiler and sources."""
+    return sha256_json(
+        {
+            "model": compiled.model_sha256,
+            "engine": compiled.engine,
+            "optimize": compiled.optimize,
+            "board": to_json(device) | {"source": ""},
+            "compiler": compiler,
+            "firmware": project.firmware_sha256(),
+            "sources": [[n, sha256_file(compiled.directory / n)] for n in sorted(compiled.files)],
+        }
+    )
+
+
+def _header(
+    compiled: Compiled, graph: Graph, device: DeviceProfile, build_id: str, name: str
+) -> str:
+    """td_build.h: what the protocol tells about this build (see lib/td_link/td_config.h)."""
+    inputs = [graph.tensors[i] for i in graph.inputs]
+    input_bytes = sum(t.elements * _DTYPE_BYTES[t.dtype] for t in inputs)
+    texts = {
+        "TD_BUILD_ID": build_id,
+        "TD_BOARD": device.name,
+        "TD_ENGINE": compiled.engine,
+        "TD_MODEL_SHA256": compiled.model_sha256,
+        "TD_MODEL_NAME": re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:40],
+    }
+    numbers = {
+        "TD_INPUT_BYTES": str(input_bytes),
+        "TD_LINE_BYTES": device.defines.get("TD_LINE_BYTES", "80"),
+        "TD_WINDOW": device.defines.get("TD_WINDOW", "1"),
+        "TD_INSTRUCTION_COUNTER": str(int(device.counts_instructions)),
+        **_output_scale(graph),
+    }
+    lines = [f'#define {key} "{value}"' for key, value in texts.items()]
+    lines += [f"#define {key} {value}" for key, value in numbers.items()]
+    guard = ("#ifndef TD_BUILD_H", "#define TD_BUILD_H")
+    return "\n".join([*guard, *lines, "#endif", ""])
+
+
+def _output_scale(graph: Graph) -> dict[str, str]:
+    """What MLPerf's `results%` needs to print the first output in real units."""
+    output = graph.tensors[graph.outputs[0]]
+    if output.dtype == "float32" or len(output.scales) != 1:
+        return {}
+    milli_q16 = round(1000 * output.scales[0] * 65536)
+    if not 0 < milli_q16 < 1 << 32:
+        return {}
+    return {
+        "TD_OUTPUT_MILLI_Q16": f"{milli_q16}u",
+        "TD_OUTPUT_ZERO_POINT": f"({output.zero_points[0]})",
+    }
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a project alone, among threads and processes."""
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _put_model(compiled: Compiled, header: str, folder: Path) -> None:
+    """Replace the model's sources; files that stay the same keep their time and their objects."""
+    wanted = {name: (compiled.directory / name).read_bytes() for name in compiled.files}
+    wanted[BUILD_HEADER] = header.encode()
+    for old in folder.iterdir():
+        if old.name not in wanted:
+            old.unlink()
+    for name, data in wanted.items():
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != data:
+            path.write_bytes(data)
+
+
+def _environment() -> dict[str, str]:
+    """PlatformIO without network and without the user's own settings."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PLATFORMIO_")}
+    return kept | {
+        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
+        "PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL": "9999",
+        "PLATFORMIO_SETTING_CHECK_PRUNE_SYSTEM_THRESHOLD": "0",
+        "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
+        "PLATFORMIO_NO_ANSI": "true",
+        "CI": "true",
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+
+
+def _run(folder: Path, device: DeviceProfile) -> None:
+    command = [sys.executable, "-m", "platformio", "run", "--silent", "--environment", device.name]
+    try:
+        result = subprocess.run(
+            command,
+            cwd=folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=BUILD_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired as e:
+        raise DeviceError(
+            f"PlatformIO did not finish within {BUILD_TIMEOUT_S:g} s",
+            hint=f"run `pio run` in {folder} to see where it stays",
+        ) from e
+    except OSError as e:
+        raise DeviceError(f"PlatformIO does not start: {e}", hint="install platformio") from e
+    if result.returncode:
+        raise _translate(result.stdout + result.stderr, folder, device)
+
+
+def _translate(said: str, folder: Path, device: DeviceProfile) -> Exception:
+    """The error behind what PlatformIO, the compiler or the linker said."""
+    if overflows := _OVERFLOW.findall(said):
+        rooms = dict(zip(("FLASH", "RAM"), project.room_bytes(device), strict=True))
+        limits = {"FLASH": device.flash_bytes, "RAM": device.ram_bytes}
+        needs = ", ".join(
+            f"{rooms[name] + int(beyond):,} B of {name if name == 'RAM' else 'flash'}, "
+            f"{device.name} has {limits[name]:,} B"
+            for name, beyond in overflows
+        )
+        return DoesNotFitError(f"needs at least {needs}", hint="choose a smaller model")
+    if "No module named platformio" in said:
+        return ToolMissingError("PlatformIO is not installed", hint="pip install platformio scons")
+    if "No module named 'SCons'" in said:
+        return ToolMissingError("SCons is not installed", hint="pip install scons")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.search(line)] or lines[-_SHOWN_ERRORS:]
+    shown = "\n".join(errors[:_SHOWN_ERRORS]) or "it said nothing"
+    return DeviceError(
+        f"the firmware for {device.name} does not build:\n{shown}",
+        hint=f"run `pio run` in {folder} for the whole output",
+    )
+
+
+def _footprint(
+    products: Path, compiled: Compiled, device: DeviceProfile, folder: Path
+) -> Footprint:
+    map_text = (products / "firmware.map").read_text(errors="replace")
+    engine = footprint.engine_sections(
+        map_text, f"{device.toolchain_prefix}gcc", device.arch_flags, folder
+    )
+    stack_bytes = int(device.defines.get("TD_STACK_BYTES", footprint.DEFAULT_STACK_BYTES))
+    return footprint.analyse(
+        products / "firmware.elf",
+        map_text,
+        engine,
+        arena_bytes=compiled.arena_bytes,
+        stack_bytes=stack_bytes,
+    )

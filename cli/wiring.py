@@ -19,6 +19,7 @@ from tinydeploy.types import (
     Evaluation,
     InputDescription,
     Measurement,
+    Task,
     to_json,
 )
 
@@ -103,7 +104,7 @@ def build_firmware(
         return builder().build(compiled, model, device, out)
 
 
-def artifact(model: Path, description: InputDescription | None, task: str | None) -> Artifact:
+def artifact(model: Path, description: InputDescription | None, task: Task | None) -> Artifact:
     """The artifact of a `.tflite`, with what options say laid over its description."""
     from tinydeploy.pipeline.artifact import load_artifact
     from tinydeploy.pipeline.metrics import DEFAULT_METRIC

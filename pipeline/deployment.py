@@ -6,8 +6,15 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tinydeploy.pipeline import metrics
-from tinydeploy.types import Artifact, Build, Candidate, Evaluation, Measurement, Selection
+from tinydeploy.types import (
+    HIGHER_IS_BETTER,
+    Artifact,
+    Build,
+    Candidate,
+    Evaluation,
+    Measurement,
+    Selection,
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ def candidate(variant: Variant, result: BoardResult, metric: str) -> Candidate:
         model_sha256=variant.artifact.sha256 if variant.artifact else "",
         metric=metric,
         value=evaluation.value if evaluation else None,
-        higher_is_better=metrics.HIGHER_IS_BETTER[metric],
+        higher_is_better=HIGHER_IS_BETTER[metric],
         flash_bytes=footprint.flash_bytes if footprint else None,
         ram_bytes=footprint.ram_bytes if footprint else None,
         instructions=_mean(measured.instructions) if measured else None,

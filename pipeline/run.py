@@ -189,6 +189,11 @@ class _Flow:
 
         return self.cache.get("convert", key, make, load)
 
+    def host_build(self, artifact: Artifact) -> HostBuild:
+        """The artifact's native build, made on first use."""
+        optimize = self.config.optimize
+        return HostBuild(lambda: self.tools.compiler.native(artifact.path, optimize=optimize))
+
     def evaluate(
         self, artifact: Artifact, data: Dataset, split: str, host: HostBuild
     ) -> Evaluation:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tinydeploy.cli import options
 from tinydeploy.cli.render import print_json
+from tinydeploy.types import Task
 
 
 @click.command()
@@ -27,10 +29,10 @@ def command(
     model: Path,
     recipe: str,
     calibration: Path | None,
-    task: str | None,
+    task: Task | None,
     out: Path,
     as_json: bool,
-    **described: float | str | None,
+    **described: Any,
 ) -> None:
     """Convert and compress .keras, .h5 or .tflite; writes NAME-RECIPE.tflite and its description.
 

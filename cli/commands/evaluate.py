@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tinydeploy.cli import options
 from tinydeploy.cli.render import print_json
-from tinydeploy.types import to_json
+from tinydeploy.types import Task, to_json
 
 
 @click.command()
@@ -28,9 +29,9 @@ def command(
     model: Path,
     data: Path,
     engine: str,
-    task: str | None,
+    task: Task | None,
     as_json: bool,
-    **described: float | str | None,
+    **described: Any,
 ) -> None:
     """Score a .tflite on a whole data set.
 

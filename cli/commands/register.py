@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tinydeploy.cli import options
 from tinydeploy.cli.render import print_json
+from tinydeploy.types import Task
 
 
 @click.command()
@@ -35,11 +37,11 @@ def command(
     data: Path,
     builds: tuple[Path, ...],
     samples: int,
-    task: str | None,
+    task: Task | None,
     profiles: tuple[Path, ...],
     registry: Path,
     as_json: bool,
-    **described: float | str | None,
+    **described: Any,
 ) -> None:
     """Evaluate a .tflite and register it as a version; measure and record its builds.
 

@@ -11,6 +11,7 @@ import importlib.resources
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from tinydeploy.store import cache_dir, sha256_json, sha256_tree, staged_directory, write_atomic
@@ -19,6 +20,7 @@ from tinydeploy.types import DeviceProfile, to_json
 MODEL = "model"
 BOARD_FILE = "board.json"
 CORE_DIR = ".platformio"
+_STAND_IN = f"{CORE_DIR}/packages/tool-scons"
 
 _COPIED = ("include", "lib", "platform", "ports", "src")
 _IGNORED = shutil.ignore_patterns("__pycache__", "__init__.py")
@@ -31,12 +33,10 @@ _OPTIMIZE = {"size": "-Os", "balanced": "-O2", "speed": "-O3"}
 # Flash and RAM of the linker reach beyond the board's, so that what is too large still links and
 # its size can be told.
 _ROOM_BYTES = 16 << 20
+# Each compiler's libraries, the specs that choose the small libc, and what else its links need.
 _LIBRARIES = {
-    "arm-none-eabi-": (["m"], ["--specs=nano.specs", "-nostartfiles"]),
-    "riscv64-unknown-elf-": (
-        ["c", "gcc"],
-        ["--specs=picolibc.specs", "-nostartfiles", "-nostdlib"],
-    ),
+    "arm-none-eabi-": (["m"], ["--specs=nano.specs"], ["-nostartfiles"]),
+    "riscv64-unknown-elf-": (["c", "gcc"], ["--specs=picolibc.specs"], ["-nostdlib"]),
 }
 
 
@@ -66,30 +66,41 @@ def room_bytes(device: DeviceProfile) -> tuple[int, int]:
 def prepare(device: DeviceProfile, optimize: str) -> Path:
     """The project of a board in the cache folder, made if it is not there.
 
-    Its name holds the hash of the firmware sources and of all that the board file says.
+    Its name holds the hash of all that is in it.
     """
-    identity = sha256_json([firmware_sha256(), to_json(device) | {"source": ""}, optimize])
+    generated = _generated(device, optimize)
+    identity = sha256_json([firmware_sha256(), generated])
     folder = cache_dir() / "firmware" / f"{device.name}-{optimize}-{identity[:16]}"
     if not (folder / "platformio.ini").is_file():
         with staged_directory(folder) as scratch:
-            write(device, optimize, scratch)
+            _write(generated, scratch)
     return folder
 
 
-def write(device: DeviceProfile, optimize: str, folder: Path) -> None:
-    """Write the whole project for a board into an empty folder."""
+def _write(generated: Mapping[str, str], folder: Path) -> None:
+    """Write the whole project into an empty folder."""
     source = firmware_folder()
     for name in _COPIED:
         shutil.copytree(source / name, folder / name, ignore=_IGNORED)
     (folder / MODEL).mkdir()
-    write_atomic(folder / BOARD_FILE, json.dumps(to_json(device), indent=2) + "\n")
-    boards = folder / "boards"
-    boards.mkdir()
-    write_atomic(boards / f"{device.name}.json", json.dumps(_board(device), indent=2) + "\n")
-    for library, flags in (("td_kernels", _OPTIMIZE[optimize]), ("td_link", "-Os")):
-        _write_library(folder / "lib" / library, f"{_WARNINGS} {flags}")
-    _write_stand_in(folder)
-    write_atomic(folder / "platformio.ini", _ini(device, optimize))
+    for name, text in generated.items():
+        write_atomic(folder / name, text)
+    shutil.copyfile(
+        source / "platform" / "tool-scons" / "scons.py", folder / _STAND_IN / "scons.py"
+    )
+
+
+def _generated(device: DeviceProfile, optimize: str) -> dict[str, str]:
+    """The files that are made for a board, by their path in the project."""
+    documents: dict[str, object] = {
+        BOARD_FILE: to_json(device) | {"source": ""},
+        f"boards/{device.name}.json": _board(device),
+        "lib/td_kernels/library.json": _library("td_kernels", _OPTIMIZE[optimize]),
+        "lib/td_link/library.json": _library("td_link", "-Os"),
+        **_stand_in(),
+    }
+    texts = {name: json.dumps(value, indent=2) + "\n" for name, value in documents.items()}
+    return {**texts, "platformio.ini": _ini(device, optimize)}
 
 
 def _ini(device: DeviceProfile, optimize: str) -> str:
@@ -114,13 +125,13 @@ custom_model_flags = {_OPTIMIZE[optimize]}
 def _board(device: DeviceProfile) -> dict[str, object]:
     """PlatformIO's description of the board."""
     defines = [[key, value] for key, value in device.defines.items() if key not in BUILD_DEFINES]
-    libraries, link_flags = _LIBRARIES.get(device.toolchain_prefix, ([], []))
+    libraries, specs, link_flags = _LIBRARIES.get(device.toolchain_prefix, ([], [], []))
     build: dict[str, object] = {
         "mcu": device.core,
         "cpu": device.core,
         "f_cpu": f"{device.clock_hz}u",
         "toolchain_prefix": device.toolchain_prefix,
-        "arch_flags": list(device.arch_flags),
+        "arch_flags": [*device.arch_flags, *specs],
         "defines": [*defines, ["F_CPU", f"{device.clock_hz}u"]],
         "libs": libraries,
         "link_flags": link_flags,
@@ -157,26 +168,28 @@ def _board(device: DeviceProfile) -> dict[str, object]:
     }
 
 
-def _write_library(folder: Path, flags: str) -> None:
-    library = {"name": folder.name, "version": "1.0.0", "build": {"flags": flags}}
-    write_atomic(folder / "library.json", json.dumps(library, indent=2) + "\n")
+def _library(name: str, flags: str) -> dict[str, object]:
+    return {"name": name, "version": "1.0.0", "build": {"flags": f"{_WARNINGS} {flags}"}}
 
 
-def _write_stand_in(folder: Path) -> None:
-    """Put the stand-in for tool-scons where PlatformIO looks for it, with the version it wants."""
+def _stand_in() -> dict[str, object]:
+    """Two files that make the stand-in for tool-scons the version that PlatformIO wants.
+
+    Without `.piopm` PlatformIO takes the package for a stranger's and goes to its registry.
+    """
     from platformio.dependencies import get_core_dependencies
 
     version = re.sub(r"^[^\d]*", "", get_core_dependencies()["tool-scons"])
-    package = folder / CORE_DIR / "packages" / "tool-scons"
-    shutil.copytree(folder / "platform" / "tool-scons", package, ignore=_IGNORED)
-    manifest = json.loads((package / "package.json").read_text())
-    write_atomic(package / "package.json", json.dumps(manifest | {"version": version}) + "\n")
-    spec = {"owner": "platformio", "id": None, "name": "tool-scons", "requirements": None}
+    package = {
+        "name": "tool-scons",
+        "version": version,
+        "description": "Stands in for PlatformIO's package: the SCons of the Python environment",
+    }
+    spec = {"owner": "platformio", "id": None, "name": "tool-scons"}
     metadata = {
         "type": "tool",
         "name": "tool-scons",
         "version": version,
-        "spec": spec | {"uri": None},
+        "spec": {**spec, "requirements": None, "uri": None},
     }
-    # Without this file PlatformIO takes the package for a stranger's and goes to its registry.
-    write_atomic(package / ".piopm", json.dumps(metadata) + "\n")
+    return {f"{_STAND_IN}/package.json": package, f"{_STAND_IN}/.piopm": metadata}

@@ -80,11 +80,13 @@ def bundle(
 ) -> Compiled:
     """Write a TFLite-Micro bundle of `model` to `out`, whole or not at all.
 
-    `arena` measures a model's arena: a mapping with `total` (bytes) and `origin`; by default the
-    installed interpreter `tflm` does, which also proves that the model allocates and runs there.
-    `arena_bytes` of the result is that figure rounded up to 16, so it is TFLite-Micro's, not a
-    plan of ours. Raises UnsupportedModelError naming the layers that TFLite-Micro lacks or
-    computes wrongly, or with its own message when it refuses the model.
+    `arena` measures a model's arena: a mapping with `sufficient` (bytes in which the model
+    allocates) and `origin`; by default the installed interpreter `tflm` does, which also proves
+    that the model allocates and runs there. `arena_bytes` of the result is that figure rounded up
+    to 16, so it is TFLite-Micro's, not a plan of ours.
+
+    Raises UnsupportedModelError naming the layers that TFLite-Micro lacks or computes wrongly, or
+    with its own message when it refuses the model.
     """
     try:
         content = model.read_bytes()
@@ -95,7 +97,7 @@ def bundle(
     graph = read_graph(content)
     require_supported(graph)
     measured = (arena or _measure_arena)(model)
-    arena_bytes = -(-int(measured["total"]) // ARENA_ALIGNMENT_BYTES) * ARENA_ALIGNMENT_BYTES
+    arena_bytes = -(-int(measured["sufficient"]) // ARENA_ALIGNMENT_BYTES) * ARENA_ALIGNMENT_BYTES
     sources = tflm_sources.sources(
         graph,
         content,

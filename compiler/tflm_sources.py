@@ -92,9 +92,9 @@ _ARENA_H = """\
 
 #include <cstddef>
 
-// Origin: {origin}, measured with TFLite-Micro's recording allocator and reference kernels. A
-// 32-bit core has smaller structs and needs a little less; kernels with scratch buffers (CMSIS-NN,
-// ESP-NN) can need more. interpreter.arena_used_bytes() says what your build uses.
+// Origin: {origin}; the least in which TFLite-Micro with reference kernels allocates there.
+// A 32-bit core has smaller structs and needs a little less; kernels with scratch buffers
+// (CMSIS-NN, ESP-NN) can need more. interpreter.arena_used_bytes() says what your build uses.
 constexpr std::size_t kTensorArenaBytes = {bytes};
 
 #endif  // MODEL_ARENA_H_

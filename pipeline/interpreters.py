@@ -127,24 +127,32 @@ class _Interpreter:
     def __init__(self, engine: str, model: Path, loads: Sequence[dict[str, Any]]) -> None:
         """Load `model`, trying each of `loads` (extra fields of the request) until one works."""
         try:
-            content = model.read_bytes()
+            self._content = model.read_bytes()
         except OSError as error:
             raise UsageError(
                 f"cannot read {model}: {error.strerror}", hint="give a .tflite file"
             ) from error
         self.model = model
+        self._engine = engine
+        self._worker = _Worker(engine)
         for attempt, fields in enumerate(loads):
-            self._worker = _Worker(engine)
             try:
-                answer, _ = self._worker.ask(
-                    {"command": "load", **fields}, [content], timeout_s=LOAD_TIMEOUT_S
-                )
-                break
+                self._load(fields)
+                return
             except _Failed as failed:
-                self._worker.close()
                 more = attempt + 1 < len(loads) and (failed.crashed or _arena_too_small(failed))
                 if not more:
+                    self.close()
                     raise self._refused(failed) from None
+
+    def _load(self, fields: dict[str, Any]) -> None:
+        """(Re)load the model, in a new process if the last one has ended. Raises _Failed."""
+        if self._worker.process.poll() is not None:
+            self._worker.close()
+            self._worker = _Worker(self._engine)
+        answer, _ = self._worker.ask(
+            {"command": "load", **fields}, [self._content], timeout_s=LOAD_TIMEOUT_S
+        )
         self.inputs: list[tuple[tuple[int, ...], str]] = [
             (sample_shape(shape), dtype) for shape, dtype in answer["inputs"]
         ]
@@ -266,16 +274,44 @@ class TfliteMicro(_Interpreter):
                 "TFLite-Micro did not print its arena allocations",
                 hint="install the tflite-micro version named in requirements.lock",
             )
-        return {**{key: int(value) for key, value in found.items()}, "origin": "host 64-bit"}
+        figures: dict[str, Any] = {key: int(value) for key, value in found.items()}
+        return {
+            **figures,
+            "sufficient": self._sufficient(figures["total"]),
+            "origin": "host 64-bit",
+        }
+
+    def _sufficient(self, total: int) -> int:
+        """The least arena from `total` on, in steps of 64 bytes, that allocates.
+
+        While it allocates, TFLite-Micro also needs room for temporary structs, which its figures
+        leave out: for models with small activations the total alone is not enough.
+        """
+        least = -(-total // 16) * 16
+        for size in range(least, 2 * least + 4096, 64):
+            try:
+                self._load({"arena_bytes": size})
+                return size
+            except _Failed:  # a larger arena has worked, so it is only the size
+                continue
+        raise TinydeployError(
+            f"{self.model.name} does not allocate in twice the arena it reported, {total} bytes",
+            hint="report this model to the makers of TFLite-Micro",
+        )
 
 
 def _arena_too_small(failed: _Failed) -> bool:
-    return re.search(r"Failed to (resize|allocate)|missing: \d+", str(failed)) is not None
+    return (
+        re.search(r"Failed to (resize|allocate)|missing: \d+|Too many buffers", str(failed))
+        is not None
+    )
 
 
 def tflm_arena(model: Path) -> dict[str, Any]:
-    """TFLite-Micro's arena for `model`: `total`, `head` (activations), `tail` (structs), bytes.
+    """TFLite-Micro's arena for `model`, in bytes.
 
+    `total` = `head` (activations) + `tail` (structs) is what its recording allocator reports;
+    `sufficient` is the least size that also leaves room for what it needs only while it allocates.
     `origin` is "host 64-bit": pointers are 8 bytes there, so a microcontroller needs a little less.
     Raises UnsupportedModelError when TFLite-Micro refuses the model.
     """

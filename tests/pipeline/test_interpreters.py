@@ -103,16 +103,19 @@ def test_the_process_ends_with_its_object(models: Path) -> None:
     assert process.poll() is not None
 
 
-def test_the_measured_arena_is_enough_and_less_is_refused(models: Path) -> None:
-    model = models / "dscnn_int8.tflite"
+@pytest.mark.parametrize("name", ["dscnn_int8", "branches_int16x8"])
+def test_the_measured_arena_is_enough_and_less_is_refused(models: Path, name: str) -> None:
+    """In the second model temporary structs need more than the total that is reported."""
+    model = models / f"{name}.tflite"
     arena = tflm_arena(model)
     assert arena["total"] == arena["head"] + arena["tail"]
     assert arena["origin"] == "host 64-bit"
-    zeros = [np.zeros((1, 20, 10, 1), np.int8)]
-    with TfliteMicro(model, arena["total"]) as exact, TfliteMicro(model) as free:
+    assert (arena["sufficient"] > arena["total"]) == (name == "branches_int16x8")
+    with TfliteMicro(model, arena["sufficient"]) as exact, TfliteMicro(model) as free:
+        zeros = [np.zeros((1, *shape), dtype) for shape, dtype in free.inputs]
         np.testing.assert_array_equal(exact.predict(zeros)[0], free.predict(zeros)[0])
     with pytest.raises(UnsupportedModelError, match=r"Failed to resize buffer|missing") as error:
-        TfliteMicro(model, arena["total"] - 256)
+        TfliteMicro(model, arena["sufficient"] - 256)
     assert "arena is too small" in error.value.hint
 
 

@@ -66,10 +66,11 @@ class _Worker:
         self.stderr.seek(0)
         self.stderr.truncate()
         late = threading.Event()
+        process = self.process
 
-        def kill() -> None:
+        def kill() -> None:  # refers to the process only: the timer must not keep this object
             late.set()
-            self.process.kill()
+            process.kill()
 
         timer = threading.Timer(timeout_s, kill)
         timer.daemon = True
@@ -78,7 +79,7 @@ class _Worker:
             write_frame(requests, header, payload)
             answer, data = read_frame(answers)
         except (EOFError, OSError):
-            code = self.process.wait()
+            code = process.wait()
             if late.is_set():
                 raise _Failed(f"no answer within {timeout_s:g} s", crashed=False) from None
             raise _Failed(self._words(_ending(code)), crashed=True) from None

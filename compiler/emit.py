@@ -31,6 +31,7 @@ _CTYPES = {
     "uint8": "uint8_t",
     "bool": "uint8_t",
     "int16": "int16_t",
+    "uint16": "uint16_t",
     "int32": "int32_t",
     "int64": "int64_t",
     "float32": "float",
@@ -140,7 +141,8 @@ class _Writer:
             if call.op_index < len(self.graph.ops)
             else ""
         )
-        return f"    /* {_comment(where + call.comment)} */\n    {call.kernel}({', '.join(arguments)});"
+        comment = f"    /* {_comment(where + call.comment)} */"
+        return f"{comment}\n    {call.kernel}({', '.join(arguments)});"
 
     def _at(self, tensor: int, offset: int = 0) -> str:
         return f"td_arena + {self.plan.tensors[tensor] + offset}"
@@ -149,7 +151,7 @@ class _Writer:
         key = (data.role, data.array.dtype.name, data.array.tobytes())
         if key not in self.names:
             self.names[key] = f"td_{data.role}_{hint}"
-            self.arrays.append(_array(self.names[key], data.array))
+            self.arrays.append(_array(self.names[key], data))
         return self.names[key]
 
 
@@ -176,9 +178,15 @@ def _literal(value: Any) -> str:
     return str(int(value))
 
 
-def _array(name: str, array: np.ndarray) -> str:
-    """A constant array; at least one element, since C has no empty ones."""
+def _array(name: str, data: Data) -> str:
+    """A constant array; at least one element, since C has no empty ones.
+
+    Weights begin at a word, so that kernels may load several at once.
+    """
+    array = data.array
     ctype = _CTYPES[array.dtype.name]
+    if data.role == "weights" and array.dtype.itemsize < 4:
+        ctype = f"_Alignas(4) {ctype}"
     flat = array.reshape(-1)
     if array.dtype == np.float32:
         words = [f"{v.hex()}f" for v in flat.astype(np.float64).tolist()]
@@ -193,4 +201,4 @@ def _array(name: str, array: np.ndarray) -> str:
         "    " + ", ".join(words[i : i + per_line]) + "," for i in range(0, len(words), per_line)
     ]
     body = "\n".join(rows) if rows else "    0,"
-    return f"static const _Alignas(4) {ctype} {name}[{max(len(words), 1)}] = {{\n{body}\n}};\n"
+    return f"static const {ctype} {name}[{max(len(words), 1)}] = {{\n{body}\n}};\n"

@@ -146,7 +146,7 @@ def _lifetimes(program: Program, roots: Mapping[int, int]) -> tuple[dict[int, in
 
 
 def _gaps(buffers: Sequence[Buffer], offsets: Mapping[int, int], new: Buffer) -> list[list[int]]:
-    """[from, to] of the free places beside the placed buffers that `new` meets; the last is open."""
+    """[from, to] of the places that hold `new` beside the buffers it meets; the last is open."""
     taken = sorted(
         (offset, offset + buffers[i].size)
         for i, offset in offsets.items()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from tinydeploy.compiler.lower.activation import (
+    lower_dequantize,
     lower_logistic,
     lower_quantize,
     lower_relu,
@@ -32,6 +33,7 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "CONCATENATION": lower_concatenation,
     "CONV_2D": lower_conv,
     "DEPTHWISE_CONV_2D": lower_depthwise,
+    "DEQUANTIZE": lower_dequantize,
     "EXPAND_DIMS": lower_view,
     "FULLY_CONNECTED": lower_fully_connected,
     "LOGISTIC": lower_logistic,

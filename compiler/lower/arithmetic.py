@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tinydeploy.compiler.lower.context import (
     SUFFIX,
     Context,
     Refused,
+    activation_limits,
     activation_range,
     factor,
     scale_of,
@@ -24,6 +27,8 @@ def lower_add(op: Op, ctx: Context) -> list[Call]:
     """ADD: both operands are brought to twice the larger scale, with headroom, then summed."""
     dtype = ctx.data_type(op, 0, 1)
     a, b, output = ctx.input(op, 0), ctx.input(op, 1), ctx.tensor(op.outputs[0])
+    if dtype == "float32":
+        return [_call_f32(op, ctx, "td_add_f32")]
     left_shift = 20 if dtype == "int8" else 15
     common = 2 * max(scale_of(a), scale_of(b))
     factors = {
@@ -51,6 +56,8 @@ def lower_mul(op: Op, ctx: Context) -> list[Call]:
     """MUL."""
     dtype = ctx.data_type(op, 0, 1)
     a, b, output = ctx.input(op, 0), ctx.input(op, 1), ctx.tensor(op.outputs[0])
+    if dtype == "float32":
+        return [_call_f32(op, ctx, "td_mul_f32")]
     exact = factor(scale_of(a) * scale_of(b) / scale_of(output))
     low, high = activation_range(op.options["fused_activation_function"], output)
     params = {
@@ -65,7 +72,14 @@ def lower_mul(op: Op, ctx: Context) -> list[Call]:
     return [_call(op, ctx, f"td_mul_{SUFFIX[dtype]}", "td_mul_int", params)]
 
 
-def _call(op: Op, ctx: Context, kernel: str, struct: str, params: dict[str, int]) -> Call:
+def _call_f32(op: Op, ctx: Context, kernel: str) -> Call:
+    low, high = activation_limits(op.options["fused_activation_function"])
+    return _call(op, ctx, kernel, "td_binary_f32", {"out_min": low, "out_max": high})
+
+
+def _call(
+    op: Op, ctx: Context, kernel: str, struct: str, params: Mapping[str, int | float]
+) -> Call:
     a, b, output = ctx.input(op, 0), ctx.input(op, 1), ctx.tensor(op.outputs[0])
     shape = broadcast(a.shape, b.shape, output.shape)
     return Call(

@@ -50,7 +50,10 @@ class Context:
 
     def constant(self, index: int) -> np.ndarray | None:
         """The value of a tensor that is constant or was folded, else None."""
-        return self.folded.get(index, self.graph.tensors[index].data)
+        value = self.folded.get(index, self.graph.tensors[index].data)
+        if value is not None and value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise Refused(f"constant {self.graph.tensors[index].name!r} holds infinity or NaN")
+        return value
 
     def constant_input(self, op: Op, position: int, what: str) -> np.ndarray:
         """The value of an input that must be known at compile time."""
@@ -126,6 +129,20 @@ def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
     if low > high:
         raise Refused(f"the scale of {tensor.name!r} leaves no value for {activation}")
     return low, high
+
+
+def activation_limits(activation: str) -> tuple[float, float]:
+    """Smallest and largest float output of a fused activation."""
+    largest = float(np.finfo(np.float32).max)
+    limits = {
+        "NONE": (-largest, largest),
+        "RELU": (0.0, largest),
+        "RELU6": (0.0, 6.0),
+        "RELU_N1_TO_1": (-1.0, 1.0),
+    }
+    if activation not in limits:
+        raise Refused(f"the engine has no fused activation {activation}")
+    return limits[activation]
 
 
 def u16(**sizes: int) -> dict[str, int]:

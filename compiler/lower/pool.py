@@ -10,6 +10,7 @@ from tinydeploy.compiler.lower.context import (
     SUFFIX,
     Context,
     Refused,
+    activation_limits,
     activation_range,
     factor,
     scale_of,
@@ -27,14 +28,20 @@ def lower_pool(op: Op, ctx: Context) -> list[Call]:
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
     if w["in_c"] != w["out_c"]:
         raise Refused("its input and output differ in channels")
-    if abs(scale_of(given) - scale_of(output)) > 1e-6 or zero_of(given) != zero_of(output):
+    activation = op.options["fused_activation_function"]
+    low: float
+    high: float
+    if dtype == "float32":
+        low, high = activation_limits(activation)
+    elif abs(scale_of(given) - scale_of(output)) > 1e-6 or zero_of(given) != zero_of(output):
         raise Refused("its input and output differ in scale")
-    low, high = activation_range(op.options["fused_activation_function"], output)
+    else:
+        low, high = activation_range(activation, output)
     kind = "average" if op.name == "AVERAGE_POOL_2D" else "max"
     return [
         Call(
             kernel=f"td_{kind}_pool_{SUFFIX[dtype]}",
-            struct="td_pool_int",
+            struct="td_pool_f32" if dtype == "float32" else "td_pool_int",
             params={"window": w, "out_min": low, "out_max": high},
             operands=(given.index,),
             output=output.index,
@@ -52,21 +59,20 @@ def lower_mean(op: Op, ctx: Context) -> list[Call]:
     outer, reduced, inner = _three_dimensions(given.shape, axes)
     if outer * inner != output.elements:
         raise Refused("its output's shape does not fit its axes")
-    exact = factor(scale_of(given) / scale_of(output))
-    divided = _divide(exact, reduced)
+    params: dict[str, int] = {"outer": outer, "reduced": reduced, "inner": inner}
+    if dtype != "float32":
+        divided = _divide(factor(scale_of(given) / scale_of(output)), reduced)
+        params |= {
+            "zero_sum": zero_of(given) * reduced,
+            "multiplier": divided.multiplier,
+            "down": divided.down,
+            "out_zero": zero_of(output),
+        }
     return [
         Call(
             kernel=f"td_mean_{SUFFIX[dtype]}",
-            struct="td_mean_int",
-            params={
-                "outer": outer,
-                "reduced": reduced,
-                "inner": inner,
-                "zero_sum": zero_of(given) * reduced,
-                "multiplier": divided.multiplier,
-                "down": divided.down,
-                "out_zero": zero_of(output),
-            },
+            struct="td_mean_f32" if dtype == "float32" else "td_mean_int",
+            params=params,
             operands=(given.index,),
             output=output.index,
             op_index=op.index,

@@ -6,15 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinydeploy.compiler.lower.context import (
-    SUFFIX,
-    Context,
-    Refused,
-    activation_range,
-    factor,
-    scale_of,
-    zero_of,
-)
+from tinydeploy.compiler.lower.context import SUFFIX, Context, Refused, zero_of
+from tinydeploy.compiler.lower.scale import bias_and_scale
 from tinydeploy.compiler.lower.window import reaches_outside, window
 from tinydeploy.compiler.program import Call, Data
 from tinydeploy.graph import Op, Tensor
@@ -56,7 +49,7 @@ def lower_depthwise(op: Op, ctx: Context) -> list[Call]:
                 "multiplier": w["out_c"] // w["in_c"],
                 **_zero(ctx.input(op, 0)),
                 "weights": Data("weights", np.ascontiguousarray(flat)),
-                **_bias_and_scale(op, ctx, dtype, flat.T),
+                **bias_and_scale(op, ctx, dtype, flat.T),
             },
             f"{_size(w)} depthwise",
             scratch_bytes=patch if reaches_outside(w) else 0,
@@ -107,7 +100,7 @@ def _product(op: Op, ctx: Context, dtype: str, rows: int, weights: np.ndarray) -
         "depth": weights.shape[1],
         "channels": weights.shape[0],
         "weights": Data("weights", in_groups(weights, _GROUP)),
-        **_bias_and_scale(op, ctx, dtype, weights),
+        **bias_and_scale(op, ctx, dtype, weights),
     }
 
 
@@ -169,55 +162,6 @@ def _weights(op: Op, ctx: Context, rank: int) -> np.ndarray:
 def _zero(tensor: Tensor) -> dict[str, int]:
     """What positions outside the image hold; 0 without saying for int16 and float32."""
     return {"in_zero": zero_of(tensor)} if tensor.dtype == "int8" else {}
-
-
-def _bias_and_scale(op: Op, ctx: Context, dtype: str, weights: np.ndarray) -> dict[str, Any]:
-    """Initializers of `bias` and `scale`, for weights [channels][everything else]."""
-    channels = weights.shape[0]
-    bias = np.zeros(channels, np.int64)
-    if len(op.inputs) > 2 and op.inputs[2] >= 0:
-        bias = ctx.constant_input(op, 2, "biases").astype(np.int64).reshape(-1)
-        if bias.shape != (channels,):
-            raise Refused(f"it has {bias.size} biases for {channels} channels")
-    given, filters, output = ctx.input(op, 0), ctx.input(op, 1), ctx.tensor(op.outputs[0])
-    if any(filters.zero_points):
-        raise Refused("its weights have a zero point other than 0")
-    corrected = bias - zero_of(given) * weights.astype(np.int64).sum(axis=1)
-    largest = np.abs(corrected) + 128 * np.abs(weights.astype(np.int64)).sum(axis=1)
-    if largest.max() >= 2**31:
-        raise Refused("its sums can exceed 32 bits")
-    low, high = activation_range(op.options["fused_activation_function"], output)
-    return {
-        "bias": Data("tables", corrected.astype(np.int32)),
-        "scale": {
-            **_factors(op, filters, given, output, channels),
-            "out_zero": zero_of(output),
-            "out_min": low,
-            "out_max": high,
-        },
-    }
-
-
-def _factors(
-    op: Op, filters: Tensor, given: Tensor, output: Tensor, channels: int
-) -> dict[str, Any]:
-    """Fixed-point factors from the accumulator's scale to the output's.
-
-    The reference multiplies the two scales in single precision for a FULLY_CONNECTED layer with
-    one scale, and in double precision everywhere else.
-    """
-    if len(filters.scales) not in (1, channels) or not all(filters.scales):
-        raise Refused("its weights are not quantized per tensor or per channel")
-    if op.name == "FULLY_CONNECTED" and len(filters.scales) == 1:
-        product = float(np.float32(scale_of(given)) * np.float32(filters.scales[0]))
-        factors = [factor(product / scale_of(output))]
-    else:
-        factors = [factor(scale_of(given) * s / scale_of(output)) for s in filters.scales]
-    return {
-        "multiplier": Data("tables", np.array([f.multiplier for f in factors], np.int32)),
-        "down": Data("tables", np.array([f.down for f in factors], np.int8)),
-        "channel_mask": 0xFFFF if len(factors) > 1 else 0,
-    }
 
 
 def _size(w: dict[str, int]) -> str:

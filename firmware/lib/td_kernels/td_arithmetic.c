@@ -1,4 +1,4 @@
-/* ADD and MUL of integers, with broadcasting. */
+/* ADD and MUL, with broadcasting. */
 #include "td_fixedpoint.h"
 
 /* Offsets of the two operands where the innermost loop number (i, j, k) begins. */
@@ -31,6 +31,21 @@ static int32_t product(const struct td_mul_int *p, int32_t a, int32_t b)
     return td_clamp(q + p->out_zero, p->out_min, p->out_max);
 }
 
+static float clamped(const struct td_binary_f32 *p, float x)
+{
+    return x < p->out_min ? p->out_min : x > p->out_max ? p->out_max : x;
+}
+
+static float sum_f32(const struct td_binary_f32 *p, float a, float b)
+{
+    return clamped(p, a + b);
+}
+
+static float product_f32(const struct td_binary_f32 *p, float a, float b)
+{
+    return clamped(p, a * b);
+}
+
 #define TD_DEFINE_BINARY(name, params, operation, type)                                           \
     void name(const struct params *p, const type *a, const type *b, type *out)                    \
     {                                                                                             \
@@ -49,4 +64,8 @@ static int32_t product(const struct td_mul_int *p, int32_t a, int32_t b)
     }
 
 TD_DEFINE_BINARY(td_add_s8, td_add_int, sum, int8_t)
+TD_DEFINE_BINARY(td_add_s16, td_add_int, sum, int16_t)
+TD_DEFINE_BINARY(td_add_f32, td_binary_f32, sum_f32, float)
 TD_DEFINE_BINARY(td_mul_s8, td_mul_int, product, int8_t)
+TD_DEFINE_BINARY(td_mul_s16, td_mul_int, product, int16_t)
+TD_DEFINE_BINARY(td_mul_f32, td_binary_f32, product_f32, float)

@@ -50,4 +50,12 @@ static inline int32_t td_scale_channel(const struct td_scale *s, int32_t acc, ui
                     s->out_max);
 }
 
+/* A 64-bit accumulator becomes an int16 output of channel `c`; one rounding, ties up. */
+static inline int16_t td_scale_channel_s16(const struct td_scale_s16 *s, int64_t acc, uint32_t c)
+{
+    uint32_t i = c & s->channel_mask;
+    int64_t product = acc * s->multiplier[i] + ((int64_t)1 << (s->right[i] - 1));
+    return (int16_t)td_clamp((int32_t)(product >> s->right[i]), s->out_min, s->out_max);
+}
+
 #endif

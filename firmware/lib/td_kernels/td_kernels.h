@@ -34,6 +34,15 @@ struct td_scale {
     int16_t out_min, out_max;
 };
 
+/* accumulator -> output for int16: as TFLite-Micro does, with a factor of only 16 bits behind a
+ * 64-bit accumulator. `right` is the right shift, at least 1. */
+struct td_scale_s16 {
+    const int16_t *multiplier;
+    const uint8_t *right;
+    uint16_t channel_mask;
+    int16_t out_min, out_max;
+};
+
 /* Two operands read with strides, in elements; 0 repeats an operand along that dimension. */
 struct td_broadcast {
     uint16_t size[4];
@@ -53,6 +62,23 @@ struct td_matmul_s8 {
 };
 void td_matmul_s8(const struct td_matmul_s8 *p, const int8_t *in, int8_t *out);
 
+/* The same order of weights. Zero points are 0, so the bias is the model's own. */
+struct td_matmul_s16 {
+    uint32_t rows, depth, channels;
+    const int8_t *weights;
+    const int64_t *bias;
+    struct td_scale_s16 scale;
+};
+void td_matmul_s16(const struct td_matmul_s16 *p, const int16_t *in, int16_t *out);
+
+struct td_matmul_f32 {
+    uint32_t rows, depth, channels;
+    const float *weights;
+    const float *bias;
+    float out_min, out_max;
+};
+void td_matmul_f32(const struct td_matmul_f32 *p, const float *in, float *out);
+
 /* CONV_2D: each window is gathered into `patch` (k_h * k_w * in_c elements) and multiplied.
  * rows of `product` is not used. */
 struct td_conv_s8 {
@@ -61,6 +87,18 @@ struct td_conv_s8 {
     struct td_matmul_s8 product;
 };
 void td_conv_s8(const struct td_conv_s8 *p, const int8_t *in, int8_t *out, int8_t *patch);
+
+struct td_conv_s16 {
+    struct td_window window;
+    struct td_matmul_s16 product;
+};
+void td_conv_s16(const struct td_conv_s16 *p, const int16_t *in, int16_t *out, int16_t *patch);
+
+struct td_conv_f32 {
+    struct td_window window;
+    struct td_matmul_f32 product;
+};
+void td_conv_f32(const struct td_conv_f32 *p, const float *in, float *out, float *patch);
 
 /* DEPTHWISE_CONV_2D. Weights [k_h][k_w][out_c]. `patch` holds k_h * k_w * in_c elements and is
  * used for windows that reach over the border; out_c = in_c * multiplier. */
@@ -75,6 +113,25 @@ struct td_depthwise_s8 {
 void td_depthwise_s8(const struct td_depthwise_s8 *p, const int8_t *in, int8_t *out,
                      int8_t *patch);
 
+struct td_depthwise_s16 {
+    struct td_window window;
+    uint16_t multiplier;
+    const int8_t *weights;
+    const int64_t *bias;
+    struct td_scale_s16 scale;
+};
+void td_depthwise_s16(const struct td_depthwise_s16 *p, const int16_t *in, int16_t *out,
+                      int16_t *patch);
+
+struct td_depthwise_f32 {
+    struct td_window window;
+    uint16_t multiplier;
+    const float *weights;
+    const float *bias;
+    float out_min, out_max;
+};
+void td_depthwise_f32(const struct td_depthwise_f32 *p, const float *in, float *out, float *patch);
+
 /* ---- pooling and reductions; in_c == out_c */
 
 struct td_pool_int {
@@ -82,7 +139,16 @@ struct td_pool_int {
     int16_t out_min, out_max;
 };
 void td_average_pool_s8(const struct td_pool_int *p, const int8_t *in, int8_t *out);
+void td_average_pool_s16(const struct td_pool_int *p, const int16_t *in, int16_t *out);
 void td_max_pool_s8(const struct td_pool_int *p, const int8_t *in, int8_t *out);
+void td_max_pool_s16(const struct td_pool_int *p, const int16_t *in, int16_t *out);
+
+struct td_pool_f32 {
+    struct td_window window;
+    float out_min, out_max;
+};
+void td_average_pool_f32(const struct td_pool_f32 *p, const float *in, float *out);
+void td_max_pool_f32(const struct td_pool_f32 *p, const float *in, float *out);
 
 /* MEAN over the middle of [outer][reduced][inner]; the division is in the multiplier. */
 struct td_mean_int {
@@ -93,6 +159,12 @@ struct td_mean_int {
     int16_t out_zero;
 };
 void td_mean_s8(const struct td_mean_int *p, const int8_t *in, int8_t *out);
+void td_mean_s16(const struct td_mean_int *p, const int16_t *in, int16_t *out);
+
+struct td_mean_f32 {
+    uint32_t outer, reduced, inner;
+};
+void td_mean_f32(const struct td_mean_f32 *p, const float *in, float *out);
 
 /* ---- element by element; `in` and `out` may be the same */
 
@@ -105,6 +177,7 @@ struct td_add_int {
     int32_t a_multiplier, b_multiplier, out_multiplier;
 };
 void td_add_s8(const struct td_add_int *p, const int8_t *a, const int8_t *b, int8_t *out);
+void td_add_s16(const struct td_add_int *p, const int16_t *a, const int16_t *b, int16_t *out);
 
 struct td_mul_int {
     struct td_broadcast shape;
@@ -114,6 +187,14 @@ struct td_mul_int {
     int32_t multiplier;
 };
 void td_mul_s8(const struct td_mul_int *p, const int8_t *a, const int8_t *b, int8_t *out);
+void td_mul_s16(const struct td_mul_int *p, const int16_t *a, const int16_t *b, int16_t *out);
+
+struct td_binary_f32 {
+    struct td_broadcast shape;
+    float out_min, out_max;
+};
+void td_add_f32(const struct td_binary_f32 *p, const float *a, const float *b, float *out);
+void td_mul_f32(const struct td_binary_f32 *p, const float *a, const float *b, float *out);
 
 /* QUANTIZE between integers, RELU: another scale, then a clamp. */
 struct td_requantize {
@@ -124,13 +205,34 @@ struct td_requantize {
     int8_t down;
 };
 void td_requantize_s8(const struct td_requantize *p, const int8_t *in, int8_t *out);
+void td_requantize_s16(const struct td_requantize *p, const int16_t *in, int16_t *out);
+void td_requantize_s8_s16(const struct td_requantize *p, const int8_t *in, int16_t *out);
+void td_requantize_s16_s8(const struct td_requantize *p, const int16_t *in, int8_t *out);
 
-/* RELU6 with equal scales. */
+/* QUANTIZE and DEQUANTIZE between float and integers. */
+struct td_affine {
+    uint32_t elements;
+    float scale;
+    int32_t zero;
+};
+void td_quantize_s8(const struct td_affine *p, const float *in, int8_t *out);
+void td_quantize_s16(const struct td_affine *p, const float *in, int16_t *out);
+void td_dequantize_s8(const struct td_affine *p, const int8_t *in, float *out);
+void td_dequantize_s16(const struct td_affine *p, const int16_t *in, float *out);
+
+/* RELU6 with equal scales; RELU and RELU6 of floats. */
 struct td_clamp_int {
     uint32_t elements;
     int16_t out_min, out_max;
 };
 void td_clamp_s8(const struct td_clamp_int *p, const int8_t *in, int8_t *out);
+void td_clamp_s16(const struct td_clamp_int *p, const int16_t *in, int16_t *out);
+
+struct td_clamp_f32 {
+    uint32_t elements;
+    float out_min, out_max;
+};
+void td_clamp_f32(const struct td_clamp_f32 *p, const float *in, float *out);
 
 /* Any function of one int8: table[q + 128]. LOGISTIC. */
 struct td_lookup_s8 {
@@ -138,6 +240,21 @@ struct td_lookup_s8 {
     const int8_t *table;
 };
 void td_lookup_s8(const struct td_lookup_s8 *p, const int8_t *in, int8_t *out);
+
+/* LOGISTIC of int16: the input times multiplier / 2^shift is 24 * 2^9 a unit; table[i] is
+ * sigmoid(i / 24) in Q0.16, between its entries a straight line. */
+struct td_logistic_s16 {
+    uint32_t elements;
+    int32_t multiplier;
+    uint8_t shift;
+    const uint16_t *table;          /* 256 */
+};
+void td_logistic_s16(const struct td_logistic_s16 *p, const int16_t *in, int16_t *out);
+
+struct td_elements {
+    uint32_t elements;
+};
+void td_logistic_f32(const struct td_elements *p, const float *in, float *out);
 
 /* SOFTMAX over the last dimension. Differences to the row's maximum below `diff_min` count as 0. */
 struct td_softmax_s8 {
@@ -147,6 +264,22 @@ struct td_softmax_s8 {
     int32_t diff_min;
 };
 void td_softmax_s8(const struct td_softmax_s8 *p, const int8_t *in, int8_t *out);
+
+/* Both tables have 513 entries over the int16 range: exp of [-10, 0], and 1 / (1 + x) of [0, 1]. */
+struct td_softmax_s16 {
+    uint32_t rows, depth;
+    int32_t multiplier;
+    int8_t down;
+    const int16_t *exp_table;
+    const int16_t *reciprocal_table;
+};
+void td_softmax_s16(const struct td_softmax_s16 *p, const int16_t *in, int16_t *out);
+
+struct td_softmax_f32 {
+    uint32_t rows, depth;
+    float beta;
+};
+void td_softmax_f32(const struct td_softmax_f32 *p, const float *in, float *out);
 
 /* ---- moving bytes: every type */
 

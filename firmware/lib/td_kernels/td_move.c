@@ -1,6 +1,5 @@
 /* CONCATENATION, PAD and copies, of any type. */
-#include <string.h>
-
+#include "td_bytes.h"
 #include "td_kernels.h"
 
 void td_copy(const struct td_copy *p, const void *in, void *out)

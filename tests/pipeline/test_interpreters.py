@@ -114,7 +114,7 @@ def test_the_measured_arena_is_enough_and_less_is_refused(models: Path, name: st
     with TfliteMicro(model, arena["sufficient"]) as exact, TfliteMicro(model) as free:
         zeros = [np.zeros((1, *shape), dtype) for shape, dtype in free.inputs]
         np.testing.assert_array_equal(exact.predict(zeros)[0], free.predict(zeros)[0])
-    with pytest.raises(UnsupportedModelError, match="Failed to|Too many buffers") as error:
+    with pytest.raises(UnsupportedModelError, match=r"Failed to|Too many buffers") as error:
         TfliteMicro(model, arena["sufficient"] - 256)
     assert "arena is too small" in error.value.hint
 

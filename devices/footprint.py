@@ -30,10 +30,12 @@ DEFAULT_STACK_BYTES = 2048
 _ROOTS = ("td_model_invoke", "td_model_init")
 _LINK_TIMEOUT_S = 120.0
 _MAP_START = "Linker script and memory map"
-# " .text.td_conv   0x0000012c   0xf0 lib/libtd_kernels.a(td_conv.o)"; long names end their line.
-_PIECE = re.compile(
-    r"^ (?P<section>\.[^\s*]\S*|COMMON)"
-    r"\s+0x(?P<address>[0-9a-f]+)\s+0x(?P<size>[0-9a-f]+) (?P<object>.+)$",
+# ".text  0x00000000  0x2a20" opens an output section, " .text.td_conv  0x0000012c  0xf0 td_conv.o"
+# is an input section in it; a long name has the rest on the next line.
+_ENTRY = re.compile(
+    r"^(?:(?P<output>[.\w]\S*)(?=\s)"
+    r"| (?P<section>\.[^\s*]\S*|COMMON)"
+    r"\s+0x(?P<address>[0-9a-f]+)\s+0x(?P<size>[0-9a-f]+) (?P<object>.+)$)",
     re.MULTILINE,
 )
 _LOADED = re.compile(r"^LOAD (.+)$", re.MULTILINE)
@@ -41,8 +43,9 @@ _LOADED = re.compile(r"^LOAD (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Piece:
-    """One input section in the linked firmware, and the object file it comes from."""
+    """One input section in the linked firmware: where it went, and its object file."""
 
+    output: str
     section: str
     address: int
     size: int
@@ -55,15 +58,21 @@ class Piece:
 
 
 def read_map(text: str) -> list[Piece]:
-    """The input sections of a linker map that have a size, by address."""
+    """The input sections of a linker map that have a size, by address.
+
+    Raises DeviceError for a text that is no map of GNU ld.
+    """
     _, start, body = text.partition(_MAP_START)
     if not start:
         raise DeviceError("the linker wrote no map", hint="build again")
-    pieces = [
-        Piece(m["section"], int(m["address"], 16), int(m["size"], 16), m["object"])
-        for m in _PIECE.finditer(body)
-    ]
-    return sorted((p for p in pieces if p.size), key=lambda p: p.address)
+    pieces = []
+    output = ""
+    for m in _ENTRY.finditer(body):
+        if m["output"]:
+            output = m["output"]
+        elif size := int(m["size"], 16):
+            pieces.append(Piece(output, m["section"], int(m["address"], 16), size, m["object"]))
+    return sorted(pieces, key=lambda p: p.address)
 
 
 def analyse(
@@ -148,10 +157,10 @@ def _extents(section: Section, pieces: Sequence[Piece]) -> list[tuple[Piece, int
     if not section.in_memory:
         return []
     end = section.address + section.size
-    inside = [p for p in pieces if section.address <= p.address < end]
+    inside = [p for p in pieces if p.output == section.name and section.address <= p.address < end]
     # What the linker itself made (tables of a shared executable) stands under no object's name.
     if not inside or inside[0].address > section.address:
-        inside.insert(0, Piece(section.name, section.address, 0, ""))
+        inside.insert(0, Piece(section.name, section.name, section.address, 0, ""))
     starts = [p.address for p in inside]
     return [(p, stop - p.address) for p, stop in zip(inside, [*starts[1:], end], strict=True)]
 

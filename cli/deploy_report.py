@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tinydeploy.cli.render import table
 from tinydeploy.config import Config, LimitsConfig
 from tinydeploy.pipeline.deployment import Deployment
-from tinydeploy.types import Candidate, DeviceProfile, Selection
+from tinydeploy.types import Candidate, DeviceProfile, Selection, to_json
 
-HEAD = ("variant", "metric", "flash", "RAM", "instructions", "fits", "good", "verdict")
+# Figures that are shown where at least one variant has them: (field, head).
+FIGURES = (
+    ("flash_bytes", "flash"),
+    ("ram_bytes", "RAM"),
+    ("instructions", "instructions"),
+    ("latency_us", "latency us"),
+    ("energy_uj", "energy uJ"),
+)
 
 
 def report(result: Deployment, config: Config, devices: Mapping[str, DeviceProfile]) -> str:
@@ -26,15 +34,18 @@ def board(selection: Selection, limits: LimitsConfig, device: DeviceProfile) -> 
     """One board's table."""
     best = [c.value for c in selection.candidates if c.value is not None]
     top = (max if selection.candidates[0].higher_is_better else min)(best) if best else None
-    head = list(HEAD)
-    head[1] = selection.candidates[0].metric
+    shown = [
+        (field, head)
+        for field, head in FIGURES
+        if any(getattr(c, field) is not None for c in selection.candidates)
+    ]
+    metric = selection.candidates[0].metric
+    head = ["variant", metric, *(h for _, h in shown), "fits", "good", "verdict"]
     rows = [
         (
             c.name,
             c.value,
-            c.flash_bytes,
-            c.ram_bytes,
-            c.instructions,
+            *(getattr(c, field) for field, _ in shown),
             _fits(c, device),
             _good(c, limits, top),
             "SELECTED" if c == selection.chosen else selection.reasons[c.name],
@@ -86,8 +97,8 @@ def chosen(result: Deployment) -> str:
     metric = result.selections[0].candidates[0].metric
     head = ("board", "selected", f"validation {metric}", f"test {metric}", "version")
     return (
-        "Selected (outputs on every board equal to the host's, byte for byte; instructions are\n"
-        "counted by the emulator):\n" + table(head, rows, indent="  ")
+        "Selected; every output a board sent back was compared with the host's, byte for byte:\n"
+        + table(head, rows, indent="  ")
     )
 
 
@@ -109,3 +120,12 @@ def next_steps(result: Deployment, config: Config) -> str:
             "  tinydeploy flash fw --port /dev/ttyACM0    # BOARD: tinydeploy devices list",
         ]
     )
+
+
+def summary(result: Deployment) -> dict[str, Any]:
+    """The deployment as JSON, without the per-sample results (the registry keeps those)."""
+    found: dict[str, Any] = to_json(result)
+    for evaluation in (*found["test"].values(), *(v["evaluation"] for v in found["variants"])):
+        if evaluation:
+            del evaluation["correct"]
+    return {**found, "failures": result.failures}

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tinydeploy.cli import options
-from tinydeploy.cli.deploy_report import report
+from tinydeploy.cli.deploy_report import report, summary
 from tinydeploy.cli.render import print_json
 from tinydeploy.errors import DeviceError, NoSufficientVariantError, UsageError
 
@@ -53,7 +53,7 @@ def command(config: Path | None, as_json: bool, **given: Any) -> None:
     progress = options.progress
     result = deploy(settings, devices, wiring.tools(settings.registry), progress)
     if as_json:
-        print_json({**dataclasses.asdict(result), "failures": result.failures})
+        print_json(summary(result))
     else:
         click.echo(report(result, settings, devices))
     if result.failures:

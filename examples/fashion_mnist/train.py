@@ -28,6 +28,9 @@ CLASSES = len(data.NAMES)
 SEED = 7
 BATCH = 128
 STEM_KERNEL = 5
+PEAK_LEARNING_RATE = 1e-2
+WARMUP_STEPS = 200
+WEIGHT_DECAY = 1e-2
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,13 @@ class Net:
     blocks: tuple[tuple[int, int], ...]
     epochs: int
     shift: int
-    peak_learning_rate: float = 4e-3
-    weight_decay: float = 1e-2
 
 
 NETS = {
     "small": Net(stem=8, blocks=((20, 1), (32, 2), (48, 1)), epochs=20, shift=0),
-    "medium": Net(stem=12, blocks=((32, 1), (48, 2), (64, 1), (64, 1)), epochs=20, shift=1),
+    "medium": Net(stem=12, blocks=((32, 1), (48, 2), (64, 1), (64, 1)), epochs=16, shift=1),
     "large": Net(
-        stem=24, blocks=((48, 1), (64, 2), (96, 1), (96, 1), (128, 1)), epochs=24, shift=2
+        stem=24, blocks=((48, 1), (64, 2), (96, 1), (96, 1), (128, 1)), epochs=16, shift=1
     ),
 }
 
@@ -81,17 +82,18 @@ def build(
     Batch normalization and ReLU follow every convolution.
     """
 
-    def activated(x: Any) -> Any:
-        return keras.layers.ReLU()(normalization(momentum=0.9)(x))
+    def activated(x: Any, convolution: Any) -> Any:
+        name = convolution.name
+        x = normalization(momentum=0.9, name=f"{name}_normalization")(convolution(x))
+        return keras.layers.ReLU(name=f"{name}_relu")(x)
 
-    inputs = keras.Input((28, 28, 1), name="image")
-    stem = keras.layers.Conv2D(net.stem, STEM_KERNEL, strides=2, padding="same", use_bias=False)
-    x = activated(stem(inputs))
-    for channels, stride in net.blocks:
-        depthwise = keras.layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False)
-        x = activated(depthwise(x))
-        x = activated(keras.layers.Conv2D(channels, 1, use_bias=False)(x))
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    options = {"padding": "same", "use_bias": False}
+    x = inputs = keras.Input((28, 28, 1), name="image")
+    x = activated(x, keras.layers.Conv2D(net.stem, STEM_KERNEL, 2, name="stem", **options))
+    for i, (channels, stride) in enumerate(net.blocks, 1):
+        x = activated(x, keras.layers.DepthwiseConv2D(3, stride, name=f"depthwise{i}", **options))
+        x = activated(x, keras.layers.Conv2D(channels, 1, name=f"pointwise{i}", **options))
+    x = keras.layers.GlobalAveragePooling2D(name="mean")(x)
     outputs = keras.layers.Dense(CLASSES, activation="softmax", name="probabilities")(x)
     return keras.Model(inputs, outputs, name=name)
 
@@ -142,10 +144,10 @@ def train(net: Net, name: str, x: np.ndarray, y: np.ndarray) -> keras.Model:
     batches = Augmented(x, y, net.shift, SEED)
     steps = net.epochs * len(batches)
     rate = keras.optimizers.schedules.CosineDecay(
-        1e-4, steps - 200, warmup_target=net.peak_learning_rate, warmup_steps=200
+        1e-4, steps - WARMUP_STEPS, warmup_target=PEAK_LEARNING_RATE, warmup_steps=WARMUP_STEPS
     )
     model.compile(
-        keras.optimizers.AdamW(rate, weight_decay=net.weight_decay),
+        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=False,  # XLA is eight times slower on these nets on a CPU

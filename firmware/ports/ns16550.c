@@ -10,10 +10,8 @@
 #define UART(offset) (*(volatile uint8_t *)(TD_UART_BASE + (offset)))
 #define UART_DATA UART(0)
 #define UART_INTERRUPTS UART(1)
-#define UART_FIFO UART(2)
 #define UART_LINE UART(3)
 #define UART_STATUS UART(5)
-#define FIFO_ENABLE 1u
 #define LINE_8N1 3u
 #define STATUS_RECEIVED 0x01u
 #define STATUS_CAN_SEND 0x20u
@@ -24,7 +22,6 @@
 void td_port_init(void)
 {
     UART_INTERRUPTS = 0;
-    UART_FIFO = FIFO_ENABLE;
     UART_LINE = LINE_8N1;
 }
 

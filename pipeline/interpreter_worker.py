@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import struct
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 PREFIX = struct.Struct("<IQ")
+MEMORY_LIMIT_BYTES = 8 << 30
+"""Address space of the worker: a hostile model may claim any size."""
 
 
 def write_frame(stream: BinaryIO, header: dict[str, Any], payload: Sequence[bytes] = ()) -> None:
@@ -156,6 +159,8 @@ def predict(engine: Engine, samples: int, payload: bytes) -> list[bytes]:
 
 def main() -> None:
     """Serve requests until stdin ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not look like an answer

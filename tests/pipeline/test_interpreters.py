@@ -161,6 +161,29 @@ def test_truncated_models_are_refused(
     assert error.value.hint
 
 
+@pytest.mark.parametrize("engine", [LiteRt, TfliteMicro])
+def test_damaged_models_run_or_are_refused(
+    models: Path, tmp_path: Path, engine: type[LiteRt] | type[TfliteMicro]
+) -> None:
+    """Both interpreters crash on some of these; this process sees errors of ours only."""
+    content = (models / "two_inputs_int8.tflite").read_bytes()
+    rng = np.random.default_rng(5)
+    model = tmp_path / "damaged.tflite"
+    refused = 0
+    for _ in range(6):
+        damaged = np.frombuffer(content, np.uint8).copy()
+        damaged[rng.integers(0, len(damaged), 3)] = rng.integers(0, 256, 3)
+        model.write_bytes(damaged.tobytes())
+        try:
+            with engine(model) as interpreter:
+                zeros = [np.zeros((1, *s), d) for s, d in interpreter.inputs]
+                assert len(interpreter.predict(zeros)) == len(interpreter.outputs)
+        except TinydeployError as error:
+            assert error.hint
+            refused += 1
+    assert refused > 0
+
+
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         LiteRt(tmp_path / "absent.tflite")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tinydeploy.errors import RegistryError
-from tinydeploy.registry.schema import REJECTED, SELECTED, Row, board_tags, choice_tags
+from tinydeploy.registry.schema import (
+    REJECTED,
+    SELECTED,
+    Row,
+    board_tags,
+    choice_tags,
+)
 from tinydeploy.registry.view import View
-from tinydeploy.types import Candidate, Constraints, Selection, to_json
+from tinydeploy.types import Candidate, Constraints, Selection
 
 if TYPE_CHECKING:
     from tinydeploy.registry.writer import Writer
@@ -25,7 +30,7 @@ class Changes:
 
     run_tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     version_tags: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
-    model_tags: Mapping[str, str | None] = field(default_factory=dict)
+    model_tags: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
@@ -44,10 +49,7 @@ class Changes:
             else:
                 client.set_model_version_tag(name, version, key, value)
         for key, value in self.model_tags.items():
-            if value is None:
-                client.delete_registered_model_tag(name, key)
-            else:
-                client.set_registered_model_tag(name, key, value)
+            client.set_registered_model_tag(name, key, value)
         for alias, target in self.aliases.items():
             if target is None:
                 client.delete_registered_model_alias(name, alias)
@@ -68,14 +70,11 @@ def changes(view: View, selection: Selection, constraints: Constraints | None) -
             hint="register it first",
         )
     target = version_of[chosen.name] if chosen else None
-    wanted = {
-        f"objective.{board}": selection.objective,
-        f"constraints.{board}": _plain(constraints),
-    }
+    key, made = selection_tag(board, selection.objective, constraints)
     return Changes(
         run_tags=_run_tags(view, selection),
         version_tags=_version_tags(view, selection, version_of),
-        model_tags={k: v for k, v in wanted.items() if view.tags.get(k) != v},
+        model_tags={} if view.tags.get(key) == made else {key: made},
         aliases={} if view.aliases.get(board) == target else {board: target},
     )
 
@@ -140,11 +139,3 @@ def _version_tags(
         present = board_tags(board, v.selected.get(board), v.rejected.get(board))
         found |= {(v.version, key): value for key, value in wanted.items() if present[key] != value}
     return found
-
-
-def _plain(constraints: Constraints | None) -> str | None:
-    """The limits that are set, as JSON."""
-    if constraints is None:
-        return None
-    limits = {k: v for k, v in to_json(constraints).items() if v is not None}
-    return json.dumps(limits, sort_keys=True)

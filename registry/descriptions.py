@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from tinydeploy.registry.boards import BoardRecord
 from tinydeploy.registry.schema import SELECTED, VersionRecord
 from tinydeploy.registry.view import View
 
 _MAX_CHARS = 5000  # of MLflow's column
+_PADDING = "&nbsp;" * 3
 
 
 def describe_model(view: View) -> str:
@@ -29,9 +28,10 @@ def describe_model(view: View) -> str:
 
 def describe_version(view: View, version: VersionRecord) -> str:
     """What it is, and a row a board: footprint, instructions, selected or why not."""
+    # The list of versions shows the beginning of this as plain text.
     head = [
-        f"**{version.recipe}** variant of `{version.source}`: {version.metric} "
-        f"**{version.value:.4f}**, {version.size_bytes:,} B as `.tflite`.",
+        f"{version.variant}, {version.metric} {version.value:.4f}, "
+        f"{version.size_bytes:,} B as .tflite: {version.source} by recipe {version.recipe}.",
         "",
         *_table_head("board", "flash B", "RAM B", "instructions", "latency us", "result"),
     ]
@@ -70,11 +70,12 @@ def _figure(record: BoardRecord, key: str) -> str:
 
 
 def _line(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    """A row. The UI's tables have no padding: no-break spaces keep the columns apart."""
+    return "| " + " | ".join(f"{cell.replace('|', '/')}{_PADDING}" for cell in cells) + " |"
 
 
-def _table_head(*names: str) -> Iterable[str]:
-    return _line(*names), _line(*("---" for _ in names))
+def _table_head(*names: str) -> tuple[str, str]:
+    return _line(*names), "|" + " --- |" * len(names)
 
 
 def _limited(head: list[str], rows: list[str]) -> str:

@@ -23,7 +23,7 @@ from tinydeploy.registry.descriptions import describe_model, describe_version
 from tinydeploy.registry.folder import ENVIRONMENT, MlflowFolder
 from tinydeploy.registry.mlmodel import read_model_folder, write_model_folder
 from tinydeploy.registry.schema import Row, VersionRecord
-from tinydeploy.registry.view import View, read_view
+from tinydeploy.registry.view import View, read_versions, read_view
 from tinydeploy.registry.writer import Writer
 from tinydeploy.store import write_json
 from tinydeploy.types import (
@@ -262,11 +262,12 @@ class MlflowRegistry:
 
     def get(self, name: str, version: str) -> VersionRecord:
         """One version. Raises RegistryError if unknown."""
-        view = self.view(name)
-        for found in view.versions:
+        model = self.database.model(name)
+        versions = read_versions(model) if model else ()
+        for found in versions:
             if found.version == version:
                 return found
-        known = ", ".join(v.version for v in view.versions)
+        known = ", ".join(v.version for v in versions) or "none"
         raise RegistryError(f"{name} has no version {version!r}", hint=f"known: {known}")
 
     def candidates(

@@ -7,6 +7,7 @@ run of kind `variant`  how the variant came about; its artifacts hold the model 
 run of kind `board`    its child, one a (variant, board, engine, optimize): footprint, measurement
 alias `<board>`        the version chosen for the board
 tag `selected.<board>` on the chosen version: the run of kind `board` that was chosen
+tag `selection.<board>` on the registered model: objective and constraints, as JSON
 tag `rejected.<board>` on every other version: why not; also as `reason` on the runs
 =====================  ===========================================================================
 
@@ -17,6 +18,7 @@ number comes from: "measured", "emulated" or "estimated" (see design: every numb
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,8 +28,10 @@ from tinydeploy.errors import RegistryError, UsageError
 from tinydeploy.store import sha256_json
 from tinydeploy.types import (
     Artifact,
+    Constraints,
     Evaluation,
     ModelSource,
+    from_json,
     to_json,
 )
 
@@ -159,21 +163,21 @@ def version_tags(
 ) -> dict[str, str]:
     """The tags with which a model version appears."""
     return {
-        TAG_CONTENT: evaluation_content(evaluation, data),
-        TAG_KEY: variant_key(artifact.sha256, artifact.recipe),
+        **metric_tags(evaluation),
         "variant": variant_name(artifact),
         "recipe": artifact.recipe,
         "source": source.name,
         "model_sha256": artifact.sha256,
         "source_sha256": source.sha256,
         "model_bytes": str(artifact.size_bytes),
-        **metric_tags(evaluation),
+        TAG_KEY: variant_key(artifact.sha256, artifact.recipe),
+        TAG_CONTENT: evaluation_content(evaluation, data),
     }
 
 
 def metric_tags(evaluation: Evaluation) -> dict[str, str]:
     """A version's metric: its name, and its value in full precision under that name."""
-    return {"metric": evaluation.metric, evaluation.metric: repr(evaluation.value)}
+    return {evaluation.metric: repr(evaluation.value), "metric": evaluation.metric}
 
 
 def read_version(
@@ -231,3 +235,21 @@ def choice_tags(selection: str, reason: str, pareto: bool) -> dict[str, str]:
 def board_tags(board: str, run_id: str | None, reason: str | None) -> dict[str, str | None]:
     """The tags of a version after a selection: the chosen run, or why none; None is no tag."""
     return {f"{SELECTED}.{board}": run_id, f"{REJECTED}.{board}": reason}
+
+
+def selection_tag(board: str, objective: str, constraints: Constraints | None) -> tuple[str, str]:
+    """The tag of the registered model that tells how the choice for a board was made (JSON)."""
+    limits = {k: v for k, v in to_json(constraints or Constraints()).items() if v is not None}
+    return f"selection.{board}", json.dumps({"objective": objective, **limits})
+
+
+def read_selection_tag(board: str, tags: Mapping[str, str]) -> tuple[str, Constraints] | None:
+    """The inverse of `selection_tag`: the objective and the constraints, or None."""
+    text = tags.get(f"selection.{board}")
+    if text is None:
+        return None
+    try:
+        limits = json.loads(text)
+        return limits.pop("objective"), from_json(Constraints, limits)
+    except (ValueError, KeyError, AttributeError, TypeError) as e:
+        raise edited(f"the tag selection.{board}", e) from e

@@ -7,9 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tinydeploy.registry.boards import BoardRecord, read_board
-from tinydeploy.registry.database import Database
-from tinydeploy.registry.schema import KIND_BOARD, TAG_KIND, VersionRecord, read_version
-from tinydeploy.types import HIGHER_IS_BETTER, Candidate, Selection
+from tinydeploy.registry.database import Database, ModelRow
+from tinydeploy.registry.schema import (
+    KIND_BOARD,
+    TAG_KIND,
+    VersionRecord,
+    read_selection_tag,
+    read_version,
+)
+from tinydeploy.types import HIGHER_IS_BETTER, Candidate, Constraints, Selection
 
 _NO_REASON = "registered after the last selection"
 
@@ -68,9 +74,15 @@ class View:
                 found.append(_candidate(version, None))
         return found
 
+    def constraints(self, board: str) -> Constraints | None:
+        """What the last selection for a board was made under; None before the first."""
+        made = read_selection_tag(board, self.tags)
+        return made[1] if made else None
+
     def selection(self, board: str) -> Selection | None:
         """The last selection for a board, with the figures of today; None before the first."""
-        if f"objective.{board}" not in self.tags:
+        made = read_selection_tag(board, self.tags)
+        if made is None:
             return None
         candidates = self.candidates(board)
         versions = {v.version: v for v in self.versions}
@@ -88,8 +100,7 @@ class View:
             reasons[c.name] = reason or _NO_REASON
         if chosen:
             del reasons[chosen.name]
-        objective = self.tags[f"objective.{board}"]
-        return Selection(board, objective, chosen, tuple(candidates), tuple(pareto), reasons)
+        return Selection(board, made[0], chosen, tuple(candidates), tuple(pareto), reasons)
 
 
 def read_view(database: Database, name: str) -> View | None:
@@ -97,13 +108,6 @@ def read_view(database: Database, name: str) -> View | None:
     model = database.model(name)
     if model is None:
         return None
-    aliases: dict[str, list[str]] = {}
-    for alias, version in model.aliases.items():
-        aliases.setdefault(version, []).append(alias)
-    versions = (
-        read_version(name, v.version, v.run_id, v.tags, aliases.get(v.version, ()), v.description)
-        for v in model.versions
-    )
     newest: dict[tuple[str, ...], BoardRecord] = {}
     for run in database.runs(name):
         if run.status == "FINISHED" and run.row.tags.get(TAG_KIND) == KIND_BOARD:
@@ -112,12 +116,26 @@ def read_view(database: Database, name: str) -> View | None:
             newest.setdefault(key, record)
     return View(
         name,
-        tuple(v for v in versions if v),
+        read_versions(model),
         tuple(newest.values()),
         model.aliases,
         model.tags,
         model.description,
     )
+
+
+def read_versions(model: ModelRow) -> tuple[VersionRecord, ...]:
+    """The versions that tinydeploy wrote, oldest first."""
+    aliases: dict[str, list[str]] = {}
+    for alias, version in model.aliases.items():
+        aliases.setdefault(version, []).append(alias)
+    found = (
+        read_version(
+            model.name, v.version, v.run_id, v.tags, aliases.get(v.version, ()), v.description
+        )
+        for v in model.versions
+    )
+    return tuple(v for v in found if v)
 
 
 def _candidate(version: VersionRecord, record: BoardRecord | None, suffix: str = "") -> Candidate:

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
 
-_DIGEST_LENGTH = 36  # of MLflow's column
+_DIGEST_LENGTH = 12  # MLflow's own digests are as short; the whole hash is among the run's tags
+
+_EXPERIMENT_TAGS = {
+    # Opens the MLflow UI on runs and metrics instead of on language models.
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "A run a variant (source and recipe); expand it for its boards. "
+    "Compare with the columns `params.board`, `metrics.flash_bytes`, `metrics.ram_bytes`, "
+    "`metrics.instructions`, `tags.selection` and `tags.reason`.",
+}
 
 
 class Writer:
@@ -87,7 +95,11 @@ class Writer:
         location = (self.folder.artifacts / self.experiment).as_uri()
         found = self.client.get_experiment_by_name(self.experiment)
         if found is None:
-            return str(self.client.create_experiment(self.experiment, artifact_location=location))
+            return str(
+                self.client.create_experiment(
+                    self.experiment, artifact_location=location, tags=_EXPERIMENT_TAGS
+                )
+            )
         if found.artifact_location != location:
             raise RegistryError(
                 f"the artifacts of {self.experiment} belong to {found.artifact_location}",

@@ -37,6 +37,7 @@ void td_port_init(void)
     UART_START_TX = 1;
     UART_START_RX = 1;
     UART_TX_READY = 0;
+    /* The timer comes last: QEMU looks at its serial line again when a timer starts. */
     TIMER_BITMODE = BITMODE_32;
     TIMER_PRESCALER = PRESCALE_16_TO_1_MHZ;
     TIMER_START = 1;

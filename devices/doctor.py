@@ -17,7 +17,7 @@ _COUNTING_QEMU = range(4, 9)
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that is there or missing. `hint` says what to do, and is empty where all is well."""
+    """One thing that is there or missing. `hint` says what to do, "" where all is well."""
 
     name: str
     ok: bool

@@ -13,6 +13,7 @@ from tinydeploy.registry.schema import (
     Row,
     board_tags,
     choice_tags,
+    selection_tag,
 )
 from tinydeploy.registry.view import View
 from tinydeploy.types import Candidate, Constraints, Selection

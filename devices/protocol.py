@@ -16,7 +16,7 @@ from tinydeploy.errors import LinkError
 
 VERSION = 1
 MAX_SEQ = 65535
-ENDIANNESS = "little"
+MIN_LINE_BYTES = 80
 
 DTYPE_BYTES = {
     "int8": 1,
@@ -33,6 +33,8 @@ _ANSWER = re.compile(
     rb"(?:ok(?P<fields>(?: [a-z]+=[!-~]*)*)|err (?P<code>-[1-9][0-9]{0,2}) (?P<name>[a-z]+))"
     rb" (?P<crc>[0-9a-f]{4})"
 )
+_SPECIAL = re.compile(rb"[ \r\n%=\x11\x13]")
+_LOAD_OVERHEAD = len("td 65535 load 4294967295  ffff")
 _FAULT = re.compile(rb"!FAULT((?: [a-z_0-9]+=[0-9a-fA-F]{1,16})*)")
 
 
@@ -50,15 +52,39 @@ def crc16(data: bytes) -> int:
     return binascii.crc_hqx(data, 0xFFFF)
 
 
-def frame(text: str) -> bytes:
-    """`text` with a space and its CRC behind it: the body of a command or an answer."""
-    body = text.encode("ascii")
+def frame(body: bytes) -> bytes:
+    """`body` with a space and its CRC behind it: a command without terminator, or an answer."""
     return body + b" %04x" % crc16(body)
 
 
-def command(seq: int, name: str, *args: str | int) -> bytes:
-    """One complete command, with its terminator."""
-    return frame(" ".join(["td", str(seq), name, *map(str, args)])) + b"%"
+def command(seq: int, name: str, *args: str | int | bytes) -> bytes:
+    """One complete command, with its terminator. Bytes travel escaped, see `escape`."""
+    words = [escape(a) if isinstance(a, bytes) else str(a).encode("ascii") for a in args]
+    return frame(b" ".join([b"td", b"%d" % seq, name.encode("ascii"), *words])) + b"%"
+
+
+def escape(data: bytes) -> bytes:
+    """Data as an argument of a command.
+
+    Bytes that mean something in a line (space, CR, LF, ``%``, ``=``) or to flow control (XON,
+    XOFF) become ``=`` and the byte with bit 6 flipped; all others stay.
+    """
+    return _SPECIAL.sub(lambda match: b"=" + bytes([match[0][0] ^ 0x40]), data)
+
+
+def split_for_lines(data: bytes, line_bytes: int) -> list[tuple[int, bytes]]:
+    """Offsets and parts of `data` such that ``load OFFSET PART`` fits a device's longest line."""
+    room = line_bytes - _LOAD_OVERHEAD
+    parts = []
+    at = 0
+    while at < len(data):
+        size = min(room, len(data) - at)
+        while len(escape(data[at : at + size])) > room:
+            # Each escaped byte takes two, so that half the surplus at least has to go.
+            size -= max(1, (len(escape(data[at : at + size])) - room) // 2)
+        parts.append((at, data[at : at + size]))
+        at += size
+    return parts
 
 
 @dataclass(frozen=True)
@@ -120,9 +146,9 @@ def is_damaged(line: bytes) -> bool:
     """Whether a line that is no answer shows that a command or an answer was damaged.
 
     Either the device says that it could not read what it got (MLPerf's ``e-[...]``), or the line
-    was an answer once.
+    was an answer once (the echo of a command ends with its terminator).
     """
-    return line.startswith(b"e-[") or b"td " in line
+    return line.startswith(b"e-[") or (b"td " in line and not line.endswith(b"%"))
 
 
 def decode_fault(line: bytes) -> dict[str, int] | None:
@@ -148,7 +174,7 @@ class Identity:
 
     `capabilities` holds some of "time", "virtual-time", "instructions", "energy". `line_bytes` is
     the longest command it takes without the terminator, `window` how many commands may be under
-    way at once, `chunk_bytes` how many data bytes fit one command or answer.
+    way at once, `chunk_bytes` how many bytes of output one answer carries.
     """
 
     protocol: int
@@ -196,7 +222,7 @@ def decode_identity(answer: Answer) -> Identity:
         inputs=_tensors(answer, "in"),
         outputs=_tensors(answer, "out"),
     )
-    if identity.window < 1 or not 1 <= identity.chunk_bytes <= identity.line_bytes // 2:
+    if identity.window < 1 or identity.chunk_bytes < 1 or identity.line_bytes < MIN_LINE_BYTES:
         raise ProtocolError("the device names an impossible window or line length")
     return identity
 

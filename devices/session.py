@@ -55,7 +55,7 @@ class Memory:
 @dataclass(frozen=True)
 class _Request:
     name: str
-    args: tuple[str | int, ...] = ()
+    args: tuple[str | int | bytes, ...] = ()
     timeout_s: float = 5.0
 
 
@@ -113,8 +113,8 @@ class Session:
         if len(data) != identity.input_bytes:
             raise ValueError(f"the model takes {identity.input_bytes} bytes, got {len(data)}")
         loads = [
-            _Request("load", (at, data[at : at + identity.chunk_bytes].hex()), self._timeout_s)
-            for at in range(0, len(data), identity.chunk_bytes)
+            _Request("load", (at, part), self._timeout_s)
+            for at, part in protocol.split_for_lines(data, identity.line_bytes)
         ]
         infer = _Request("infer", (1, f"{protocol.crc16(data):04x}"), self._infer_timeout_s)
         for _ in range(INPUT_ATTEMPTS):

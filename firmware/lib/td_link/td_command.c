@@ -9,9 +9,9 @@
 
 #define CRC_CHARACTERS 5u   /* a space and four digits */
 
-/* Around the payload of a `load` or of an `out` answer: "td 65535 load 4294967295  ffff". */
-#define OVERHEAD 32u
-#define CHUNK_BYTES ((TD_LINE_BYTES - OVERHEAD) / 2u)
+/* How many bytes of output an answer may carry as hex digits, so that it is about as long as the
+ * longest command at most. */
+#define CHUNK_BYTES ((TD_LINE_BYTES - 32u) / 2u)
 
 /* The last `infer`, so that a repeated one is answered again and not run again. */
 static struct {
@@ -136,24 +136,29 @@ static int do_id(uint32_t seq, const struct td_text *args)
 }
 
 /* ---------------------------------------------------------------- load, crc, reset */
+/* Data travel as they are, but for the bytes that mean something in a line: "=" and the byte with
+ * bit 6 flipped stands for such a one. The length is checked before anything is written. */
 static int do_load(uint32_t seq, const struct td_text *args)
 {
     uint32_t offset;
-    uint32_t digits = (uint32_t)(args[1].end - args[1].at);
-    if (!td_token_u32(&args[0], &offset) || digits % 2u != 0) {
-        return TD_ERR_SYNTAX;
-    }
-    uint32_t bytes = digits / 2u;
-    if (offset > TD_INPUT_BYTES || bytes > TD_INPUT_BYTES - offset) {
+    uint32_t bytes = 0;
+    bool escaped = false;
+    if (!td_token_u32(&args[0], &offset) || offset > TD_INPUT_BYTES) {
         return TD_ERR_RANGE;
     }
-    for (uint32_t i = 0; i < bytes; i++) {
-        int high = td_hex_digit(args[1].at[2u * i]);
-        int low = td_hex_digit(args[1].at[2u * i + 1u]);
-        if (high < 0 || low < 0) {
-            return TD_ERR_SYNTAX;
-        }
-        td_input[offset + i] = (uint8_t)(high << 4 | low);
+    for (const char *p = args[1].at; p < args[1].end; p++) {
+        escaped = *p == '=' && !escaped;
+        bytes += !escaped;
+    }
+    if (escaped) {
+        return TD_ERR_SYNTAX;
+    }
+    if (bytes > TD_INPUT_BYTES - offset) {
+        return TD_ERR_RANGE;
+    }
+    uint8_t *to = td_input + offset;
+    for (const char *p = args[1].at; p < args[1].end; p++) {
+        *to++ = (uint8_t)(*p == '=' ? *++p ^ 0x40 : *p);
     }
     td_mlperf_input_loaded(offset + bytes);
     begin(seq);

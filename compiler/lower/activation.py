@@ -111,7 +111,7 @@ def lower_relu(op: Op, ctx: Context) -> list[Call]:
     if dtype == "float32":
         return [_clamp_f32(op, ctx, float(np.finfo(np.float32).max))]
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
-    ratio = float32_ratio(scale_of(given), scale_of(output))
+    ratio = scale_of(given) / scale_of(output)
     return [_requantize(op, ctx, ratio, max(LIMITS[dtype][0], zero_of(output)))]
 
 

@@ -8,6 +8,8 @@ from tinydeploy.errors import UnsupportedModelError, UsageError
 from tinydeploy.graph import Tensor
 from tinydeploy.types import InputDescription
 
+_QUANTIZED = frozenset({"int8", "uint8", "int16", "uint16", "int32"})
+
 
 def prepare(x: np.ndarray, tensor: Tensor, description: InputDescription | None) -> np.ndarray:
     """Samples (N, ...) as the input `tensor` takes them: (N, *sample shape), in its dtype.
@@ -40,7 +42,7 @@ def described(x: np.ndarray, tensor: Tensor, description: InputDescription | Non
     Raises UsageError if the samples are not of the dtype that is described.
     """
     expected = description.dtype if description else "float32"
-    if not (x.dtype == expected or (x.dtype.kind == "f" and expected.startswith("float"))):
+    if not (x.dtype.name == expected or (x.dtype.kind == "f" and expected.startswith("float"))):
         if description:
             hint = f"[input] dtype = {expected!r} describes other data; give the one that x has"
         else:
@@ -99,13 +101,13 @@ def dequantize(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def _is_own(x: np.ndarray, tensor: Tensor, description: InputDescription | None) -> bool:
-    return description is None and x.dtype.kind != "f" and x.dtype == tensor.dtype
+    return description is None and x.dtype.kind != "f" and x.dtype.name == tensor.dtype
 
 
 def _parameters(tensor: Tensor) -> tuple[np.float32, int]:
-    if len(tensor.scales) != 1 or tensor.scales[0] <= 0:
+    if tensor.dtype not in _QUANTIZED or len(tensor.scales) != 1 or tensor.scales[0] <= 0:
         raise UnsupportedModelError(
-            f"tensor {tensor.name!r} is {tensor.dtype} without a scale of its own",
+            f"tensor {tensor.name!r} is {tensor.dtype} without one scale for all of it",
             hint=f"give its data as {tensor.dtype}, or convert the model with quantized inputs",
         )
     return np.float32(tensor.scales[0]), tensor.zero_points[0]

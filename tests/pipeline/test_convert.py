@@ -51,6 +51,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     old = tf_keras.Model(*network(tf_keras.layers))
     old.set_weights(model.get_weights())
     old.save(out / "two.h5")
+    old.save(out / "two_zip.keras")
 
     inputs = keras.Input((4,))
     keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs)).save(out / "lambda.keras")
@@ -90,7 +91,7 @@ def outputs(artifact: Artifact) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- what comes out
-@pytest.mark.parametrize("name", ["three.keras", "three_h5.h5", "two.h5"])
+@pytest.mark.parametrize("name", ["three.keras", "three_h5.h5", "two.h5", "two_zip.keras"])
 @pytest.mark.parametrize(
     ("recipe", "tolerance"), [("float32", 1e-5), ("int8", 0.02), ("int16x8", 0.01)]
 )

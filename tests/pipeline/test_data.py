@@ -200,6 +200,7 @@ def test_described_images_are_resized() -> None:
         (np.ones((1, 2, 2), np.int8), UINT8_PIXELS),
         (np.ones((1, 2, 2), np.float32), UINT8_PIXELS),
         (np.ones((1, 2, 2), np.uint8), InputDescription()),
+        (np.ones((1, 2, 2), np.uint8), InputDescription(dtype="unit8")),
     ],
 )
 def test_other_dtypes_are_an_error(x: np.ndarray, description: InputDescription | None) -> None:
@@ -224,7 +225,7 @@ def test_integer_tensors_without_scale_take_only_their_own_dtype() -> None:
     tokens = Tensor(0, "tokens", (1, 3), "int32")
     x = np.ones((2, 3), np.int32)
     assert np.array_equal(prepare(x, tokens, None), x)
-    with pytest.raises(UnsupportedModelError, match="without a scale"):
+    with pytest.raises(UnsupportedModelError, match="without one scale"):
         prepare(x.astype(np.float32), tokens, None)
 
 

@@ -37,7 +37,7 @@ def lower_depthwise(op: Op, ctx: Context) -> list[Call]:
     if w["in_c"] == 1:
         return [_conv(op, ctx, dtype, w, np.moveaxis(weights, 3, 0))]
     flat = weights.reshape(-1, w["out_c"])
-    patch = flat.shape[0] * w["in_c"] * np.dtype(dtype).itemsize
+    taps, pixel = 4 * flat.shape[0], w["in_c"] * np.dtype(dtype).itemsize
     return [
         _call(
             op,
@@ -52,7 +52,7 @@ def lower_depthwise(op: Op, ctx: Context) -> list[Call]:
                 **bias_and_scale(op, ctx, dtype, flat.T),
             },
             f"{_size(w)} depthwise",
-            scratch_bytes=patch if reaches_outside(w) else 0,
+            scratch_bytes=taps + (pixel if reaches_outside(w) else 0),
             takes_scratch=True,
         )
     ]

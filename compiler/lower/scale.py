@@ -19,6 +19,8 @@ from tinydeploy.compiler.lower.context import (
 from tinydeploy.compiler.program import Data
 from tinydeploy.graph import Op
 
+_GROUP = 4
+
 
 def bias_and_scale(op: Op, ctx: Context, dtype: str, weights: np.ndarray) -> dict[str, Any]:
     """Initializers behind `weights` of a kernel's struct; `weights` is [channels][the rest]."""
@@ -42,7 +44,7 @@ def bias_and_scale(op: Op, ctx: Context, dtype: str, weights: np.ndarray) -> dic
             raise Refused("its biases are not int64, as int16 activations need")
         return {
             "bias": Data("weights", bias.astype(np.int64)),
-            "scale": {**_scale_s16(factors), "out_min": low_q, "out_max": high_q},
+            "scale": {**_scale_s16(factors, weights.shape[0]), "out_min": low_q, "out_max": high_q},
         }
     zero = zero_of(ctx.input(op, 0))
     return {
@@ -50,7 +52,7 @@ def bias_and_scale(op: Op, ctx: Context, dtype: str, weights: np.ndarray) -> dic
         "scale": {
             "multiplier": Data("tables", np.array([f.multiplier for f in factors], np.int32)),
             "down": Data("tables", np.array([f.down for f in factors], np.int8)),
-            "channel_mask": _mask(factors),
+            "channel_mask": _mask(factors, weights.shape[0]),
             "out_zero": zero_of(output),
             "out_min": low_q,
             "out_max": high_q,
@@ -91,11 +93,14 @@ def _factors(op: Op, ctx: Context, channels: int) -> list[Factor]:
         raise Refused("its weights are not quantized per tensor or per channel")
     if op.name == "FULLY_CONNECTED" and len(filters.scales) == 1:
         product = float(np.float32(scale_of(given)) * np.float32(filters.scales[0]))
-        return [factor(product / scale_of(output))]
-    return [factor(scale_of(given) * s / scale_of(output)) for s in filters.scales]
+        factors = [factor(product / scale_of(output))]
+    else:
+        factors = [factor(scale_of(given) * s / scale_of(output)) for s in filters.scales]
+    # Kernels take four channels at a time and read four entries, of a single factor its copies.
+    return factors * _GROUP if len(filters.scales) == 1 else factors
 
 
-def _scale_s16(factors: list[Factor]) -> dict[str, Any]:
+def _scale_s16(factors: list[Factor], channels: int) -> dict[str, Any]:
     """Factors rounded to 16 bits, as the reference does for 64-bit accumulators."""
     short = [
         (f.multiplier + (1 << 15)) >> 16 if f.multiplier < 0x7FFF0000 else 0x7FFF for f in factors
@@ -106,9 +111,9 @@ def _scale_s16(factors: list[Factor]) -> dict[str, Any]:
     return {
         "multiplier": Data("tables", np.array(short, np.int16)),
         "right": Data("tables", np.array(right, np.uint8)),
-        "channel_mask": _mask(factors),
+        "channel_mask": _mask(factors, channels),
     }
 
 
-def _mask(factors: list[Factor]) -> int:
-    return 0xFFFF if len(factors) > 1 else 0
+def _mask(factors: list[Factor], channels: int) -> int:
+    return 0xFFFF if len(factors) == channels else _GROUP - 1

@@ -24,8 +24,9 @@ struct td_window {
 };
 
 /* accumulator -> output: a fixed-point multiplication a channel, the zero point, the clamp.
- * Channel c uses entry c & channel_mask: all ones for per-channel scales, 0 for one scale.
- * `down` is 1 less than the right shift behind the multiplication, see td_requantize(). */
+ * Channel c uses entry c & channel_mask: all ones for one scale a channel, 3 for a single scale,
+ * of which the tables hold four copies. `down` is 1 less than the right shift behind the
+ * multiplication, see td_requantize(). */
 struct td_scale {
     const int32_t *multiplier;
     const int8_t *down;
@@ -100,8 +101,9 @@ struct td_conv_f32 {
 };
 void td_conv_f32(const struct td_conv_f32 *p, const float *in, float *out, float *patch);
 
-/* DEPTHWISE_CONV_2D. Weights [k_h][k_w][out_c]. `patch` holds k_h * k_w * in_c elements and is
- * used for windows that reach over the border; out_c = in_c * multiplier. */
+/* DEPTHWISE_CONV_2D. Weights [k_h][k_w][out_c]; out_c = in_c * multiplier. `scratch` holds an
+ * int32_t for each of the k_h * k_w taps, then one pixel of in_c elements if the window reaches
+ * over the border anywhere. It lies in the same arena as `in`. */
 struct td_depthwise_s8 {
     struct td_window window;
     uint16_t multiplier;
@@ -111,7 +113,7 @@ struct td_depthwise_s8 {
     struct td_scale scale;
 };
 void td_depthwise_s8(const struct td_depthwise_s8 *p, const int8_t *in, int8_t *out,
-                     int8_t *patch);
+                     void *scratch);
 
 struct td_depthwise_s16 {
     struct td_window window;
@@ -121,7 +123,7 @@ struct td_depthwise_s16 {
     struct td_scale_s16 scale;
 };
 void td_depthwise_s16(const struct td_depthwise_s16 *p, const int16_t *in, int16_t *out,
-                      int16_t *patch);
+                      void *scratch);
 
 struct td_depthwise_f32 {
     struct td_window window;
@@ -130,7 +132,7 @@ struct td_depthwise_f32 {
     const float *bias;
     float out_min, out_max;
 };
-void td_depthwise_f32(const struct td_depthwise_f32 *p, const float *in, float *out, float *patch);
+void td_depthwise_f32(const struct td_depthwise_f32 *p, const float *in, float *out, void *scratch);
 
 /* ---- pooling and reductions; in_c == out_c */
 

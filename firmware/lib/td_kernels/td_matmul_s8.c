@@ -26,10 +26,7 @@ static void four_channels(const struct td_matmul_s8 *p, const int8_t *x, const i
     }
     for (; n > 0; n--, x++, w += 4)
         TD_STEP(0);
-    out[c] = (int8_t)td_scale_channel(&p->scale, acc0, c);
-    out[c + 1] = (int8_t)td_scale_channel(&p->scale, acc1, c + 1);
-    out[c + 2] = (int8_t)td_scale_channel(&p->scale, acc2, c + 2);
-    out[c + 3] = (int8_t)td_scale_channel(&p->scale, acc3, c + 3);
+    td_scale_four(&p->scale, acc0, acc1, acc2, acc3, c, out);
 }
 
 void td_matmul_row_s8(const struct td_matmul_s8 *p, const int8_t *x, int8_t *out)

@@ -48,7 +48,7 @@ class Net:
 
 NETS = {
     "small": Net(stem=8, blocks=((20, 1), (32, 2), (48, 1)), epochs=20, shift=0),
-    "medium": Net(stem=12, blocks=((32, 1), (48, 2), (64, 1), (64, 1)), epochs=16, shift=1),
+    "medium": Net(stem=12, blocks=((32, 1), (48, 2), (64, 1)), epochs=16, shift=1),
     "large": Net(
         stem=24, blocks=((48, 1), (64, 2), (96, 1), (96, 1), (128, 1)), epochs=16, shift=1
     ),

@@ -73,8 +73,9 @@ def round_half_away(x: float) -> int:
 
 
 def float32_ratio(a: float, b: float) -> float:
-    """a / b in single precision, as the reference divides scales in some places."""
-    return float(np.float32(a) / np.float32(b))
+    """a / b in single precision, as the reference divides scales in some places; may be inf."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(a) / np.float32(b))
 
 
 def input_radius(integer_bits: int, left_shift: int) -> int:

@@ -100,6 +100,8 @@ def _lower_op(op: Op, ctx: Context) -> list[Call]:
         raise Refused("the engine has no such operator")
     if len(op.outputs) != 1:
         raise Refused("it has several outputs")
+    if any(t >= 0 and ctx.tensor(t).elements == 0 for t in (*op.inputs, *op.outputs)):
+        raise Refused("a tensor of it is empty")
     if any(t >= 0 and ctx.tensor(t).is_variable for t in op.inputs):
         raise Refused("it keeps state between calls")
     try:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tinydeploy.compiler.fixedpoint import float32_ratio, input_radius, round_half_away
+from tinydeploy.compiler.fixedpoint import input_radius, round_half_away
 from tinydeploy.compiler.lower.context import (
     LIMITS,
     SUFFIX,
     Context,
     Refused,
     factor,
+    quantized,
     scale_of,
     zero_of,
 )
@@ -28,6 +29,8 @@ from tinydeploy.graph import Op, Tensor
 
 _DIFFERENCE_BITS = 5  # integer bits of the scaled differences in an int8 SOFTMAX
 
+_LONGEST = {"int8": 1 << 12, "int16": 1 << 16}  # a row of ones must not overflow its sum
+
 
 def lower_softmax(op: Op, ctx: Context) -> list[Call]:
     """SOFTMAX over the last dimension, to the one output scale that the reference allows."""
@@ -35,6 +38,8 @@ def lower_softmax(op: Op, ctx: Context) -> list[Call]:
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
     if not given.shape or given.shape[-1] == 0:
         raise Refused("its input has no last dimension")
+    if given.shape[-1] >= _LONGEST.get(dtype, 2**32):
+        raise Refused(f"its rows of {given.shape[-1]} are too long for its sums")
     beta = float(op.options["beta"])
     params = {"rows": given.elements // given.shape[-1], "depth": given.shape[-1]}
     name = f"td_softmax_{SUFFIX[dtype]}"
@@ -122,7 +127,7 @@ def lower_relu6(op: Op, ctx: Context) -> list[Call]:
         return [_clamp_f32(op, ctx, 6.0)]
     given = ctx.input(op, 0)
     low, high = LIMITS[dtype]
-    six = zero_of(given) + round_half_away(float32_ratio(6.0, scale_of(given)))
+    six = zero_of(given) + quantized(6.0, scale_of(given))
     params = {
         "elements": given.elements,
         "out_min": max(low, zero_of(given)),

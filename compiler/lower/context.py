@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinydeploy.compiler.fixedpoint import Factor, quantize_factor, round_half_away
+from tinydeploy.compiler.fixedpoint import (
+    Factor,
+    float32_ratio,
+    quantize_factor,
+    round_half_away,
+)
 from tinydeploy.compiler.program import Data
 from tinydeploy.graph import Graph, Op, Tensor
 
@@ -63,6 +68,13 @@ class Context:
             raise Refused(f"its {what} are not constant")
         return value
 
+    def activation(self, op: Op) -> int:
+        """The first input, for kernels that need it in the arena."""
+        tensor = self.input(op, 0)
+        if self.constant(tensor.index) is not None:
+            raise Refused("its input is a constant")
+        return tensor.index
+
     def operand(self, index: int) -> int | Data:
         """A tensor as a kernel's operand: the arena, or a constant in flash."""
         value = self.constant(index)
@@ -109,10 +121,24 @@ def factor(real: float) -> Factor:
         raise Refused(str(error)) from error
 
 
+def quantized(value: float, scale: float) -> int:
+    """round(value / scale), divided in single precision; refuses what 31 bits cannot hold."""
+    ratio = float32_ratio(value, scale)
+    if not abs(ratio) < 2**30:
+        raise Refused(f"the scale {scale:g} is too small")
+    return round_half_away(ratio)
+
+
+def sum_fits(count: int, dtype: str) -> None:
+    """Refuses to add up more integers than 32 bits hold."""
+    if count * -LIMITS[dtype][0] >= 2**31:
+        raise Refused(f"it adds up {count} elements, more than 32 bits hold")
+
+
 def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
     """Smallest and largest quantized output of a fused activation (divided in single precision)."""
     low, high = LIMITS[tensor.dtype]
-    scale, zero = np.float32(scale_of(tensor)), zero_of(tensor)
+    scale, zero = scale_of(tensor), zero_of(tensor)
     bounds = {
         "NONE": (None, None),
         "RELU": (0.0, None),
@@ -123,9 +149,9 @@ def activation_range(activation: str, tensor: Tensor) -> tuple[int, int]:
         raise Refused(f"the engine has no fused activation {activation}")
     smallest, largest = bounds[activation]
     if smallest is not None:
-        low = max(low, zero + round_half_away(float(np.float32(smallest) / scale)))
+        low = max(low, zero + quantized(smallest, scale))
     if largest is not None:
-        high = min(high, zero + round_half_away(float(np.float32(largest) / scale)))
+        high = min(high, zero + quantized(largest, scale))
     if low > high:
         raise Refused(f"the scale of {tensor.name!r} leaves no value for {activation}")
     return low, high

@@ -26,7 +26,7 @@ def fold(op: Op, graph: Graph, known: Mapping[int, np.ndarray]) -> np.ndarray | 
         values = [value for value in found if value is not None]
     try:
         result = _FOLDERS[op.name](op, values)
-        return np.ascontiguousarray(result.astype(output.dtype).reshape(output.shape))
+        return result.astype(output.dtype).reshape(output.shape)
     except (ValueError, IndexError, TypeError):
         return None  # the lowering of the op, or its absence, reports it
 

@@ -14,6 +14,7 @@ from tinydeploy.compiler.lower.context import (
     activation_range,
     factor,
     scale_of,
+    sum_fits,
     zero_of,
 )
 from tinydeploy.compiler.lower.window import window
@@ -36,6 +37,7 @@ def lower_pool(op: Op, ctx: Context) -> list[Call]:
     elif abs(scale_of(given) - scale_of(output)) > 1e-6 or zero_of(given) != zero_of(output):
         raise Refused("its input and output differ in scale")
     else:
+        sum_fits(w["k_h"] * w["k_w"], dtype)
         low, high = activation_range(activation, output)
     kind = "average" if op.name == "AVERAGE_POOL_2D" else "max"
     return [
@@ -43,7 +45,7 @@ def lower_pool(op: Op, ctx: Context) -> list[Call]:
             kernel=f"td_{kind}_pool_{SUFFIX[dtype]}",
             struct="td_pool_f32" if dtype == "float32" else "td_pool_int",
             params={"window": w, "out_min": low, "out_max": high},
-            operands=(given.index,),
+            operands=(ctx.activation(op),),
             output=output.index,
             op_index=op.index,
             comment=f"{w['k_h']}x{w['k_w']}",
@@ -61,6 +63,7 @@ def lower_mean(op: Op, ctx: Context) -> list[Call]:
         raise Refused("its output's shape does not fit its axes")
     params: dict[str, int] = {"outer": outer, "reduced": reduced, "inner": inner}
     if dtype != "float32":
+        sum_fits(2 * reduced, dtype)  # the zero point is subtracted
         divided = _divide(factor(scale_of(given) / scale_of(output)), reduced)
         params |= {
             "zero_sum": zero_of(given) * reduced,
@@ -73,7 +76,7 @@ def lower_mean(op: Op, ctx: Context) -> list[Call]:
             kernel=f"td_mean_{SUFFIX[dtype]}",
             struct="td_mean_f32" if dtype == "float32" else "td_mean_int",
             params=params,
-            operands=(given.index,),
+            operands=(ctx.activation(op),),
             output=output.index,
             op_index=op.index,
             comment=f"over {reduced} elements",

@@ -126,7 +126,7 @@ def _call(
         kernel=name,
         struct=name,
         params=params,
-        operands=(op.inputs[0],),
+        operands=(ctx.activation(op),),
         output=op.outputs[0],
         op_index=op.index,
         comment=comment,

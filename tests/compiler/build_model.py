@@ -51,7 +51,7 @@ class ModelBuilder:
         self,
         shape: Sequence[int],
         dtype: str = "int8",
-        scale: float | Sequence[float] | None = None,
+        scale: float | Sequence[float] | np.ndarray | None = None,
         zero_point: int | Sequence[int] = 0,
         data: np.ndarray | None = None,
         quantized_dimension: int = 0,

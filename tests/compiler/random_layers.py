@@ -267,11 +267,13 @@ class LayerMaker:
         return [x], [y]
 
     def quantize(self) -> Layer:
-        """Between scales of the type; for float32 into int8 and back."""
+        """Between integer types and scales; from float32 into integers and back."""
         shape = (1, self.integer(1, 300))
         x = self.tensor(shape)
         if self.dtype != "float32":
-            y = self.tensor(shape)
+            other = str(self.choose("int8", "int16"))
+            zero = self.zero() if other == self.dtype else 0
+            y = self.model.tensor(shape, other, self.scale(), zero)
             self.model.op("QUANTIZE", [x], [y])
             return [x], [y]
         dtype = str(self.choose("int8", "int16"))

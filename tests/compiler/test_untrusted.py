@@ -1,0 +1,123 @@
+"""Models made to break the compiler: they compile or are refused, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from build_model import ACTIVATION, PADDING, ModelBuilder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinydeploy.compiler.aot import _compile
+from tinydeploy.compiler.lower import Target, lower
+from tinydeploy.errors import UnsupportedModelError
+from tinydeploy.tflite import read_graph
+
+MODEL = (Path(__file__).parents[1] / "models" / "branches_int8.tflite").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("untrusted")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(8, len(MODEL) - 1), st.integers(0, 255)), max_size=6))
+def test_flipped_bytes(changes: list[tuple[int, int]]) -> None:
+    data = bytearray(MODEL)
+    for position, value in changes:
+        data[position] = value
+    try:
+        lower(read_graph(bytes(data)), Target())
+    except UnsupportedModelError as error:
+        assert error.hint
+
+
+def refusal(m: ModelBuilder, x: int, y: int) -> str:
+    with pytest.raises(UnsupportedModelError) as caught:
+        lower(read_graph(m.build([x], [y])), Target())
+    return str(caught.value)
+
+
+def test_sums_that_overflow_are_refused() -> None:
+    m = ModelBuilder()
+    x = m.tensor((1, 4), "int8", 1.0, -128)
+    w = m.tensor((1, 4), "int8", 1.0, 0, np.full((1, 4), 127, np.int8))
+    b = m.tensor((1,), "int32", 1.0, 0, np.array([2**31 - 1], np.int32))
+    y = m.tensor((1, 1), "int8", 1.0)
+    m.op("FULLY_CONNECTED", [x, w, b], [y])
+    assert "sums can exceed 32 bits" in refusal(m, x, y)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_long_rows_of_softmax_are_refused(dtype: str) -> None:
+    m = ModelBuilder()
+    length = {"int8": 4096, "int16": 65536}[dtype]
+    scale, zero = {"int8": (1 / 256, -128), "int16": (1 / 32768, 0)}[dtype]
+    x = m.tensor((1, length), dtype, 0.1)
+    y = m.tensor((1, length), dtype, scale, zero)
+    m.op("SOFTMAX", [x], [y], beta=1.0)
+    assert "too long" in refusal(m, x, y)
+
+
+def test_wide_means_are_refused() -> None:
+    m = ModelBuilder()
+    x = m.tensor((1, 65536, 2), "int16", 0.1)
+    axis = m.tensor((1,), "int32", data=np.array([1], np.int32))
+    y = m.tensor((1, 2), "int16", 0.1)
+    m.op("MEAN", [x, axis], [y])
+    assert "more than 32 bits hold" in refusal(m, x, y)
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e30])
+def test_absurd_scales_are_refused_or_compiled(scale: float) -> None:
+    m = ModelBuilder()
+    x = m.tensor((1, 4, 4, 1), "int8", scale)
+    w = m.tensor((2, 1, 1, 1), "int8", [1.0, 1e-30], 0, np.ones((2, 1, 1, 1), np.int8))
+    y = m.tensor((1, 4, 4, 2), "int8", 1e-38)
+    m.op(
+        "CONV_2D",
+        [x, w],
+        [y],
+        padding=PADDING["SAME"],
+        stride_w=1,
+        stride_h=1,
+        fused_activation_function=ACTIVATION["RELU6"],
+    )
+    assert "too" in refusal(m, x, y)
+
+
+def test_empty_tensors_are_refused() -> None:
+    m = ModelBuilder()
+    x = m.tensor((1, 0), "int8", 1.0)
+    w = m.tensor((1, 0), "int8", 1.0)
+    y = m.tensor((1, 1), "int8", 1.0)
+    m.op("FULLY_CONNECTED", [x, w], [y])
+    with pytest.raises(UnsupportedModelError, match="empty"):
+        lower(read_graph(m.build([x, w], [y])), Target())
+
+
+def test_a_constant_input_of_a_convolution_is_refused() -> None:
+    m = ModelBuilder()
+    x = m.tensor((1, 2), "int8", 1.0, 0, np.ones((1, 2), np.int8))
+    other = m.tensor((1, 1), "int8", 1.0)
+    w = m.tensor((1, 2), "int8", 1.0, 0, np.ones((1, 2), np.int8))
+    y = m.tensor((1, 1), "int8", 1.0)
+    m.op("FULLY_CONNECTED", [x, w], [y])
+    assert "constant" in refusal(m, other, y)
+
+
+def test_names_cannot_leave_their_comments(scratch: Path) -> None:
+    m = ModelBuilder()
+    x = m.tensor((1, 2), "int8", 1.0, name='*/ #error "out" /*\n#error')
+    y = m.tensor((1, 2), "int8", 1.0, name="\\\n")
+    m.op("RELU6", [x], [y])
+    model = scratch / "names.tflite"
+    model.write_bytes(m.build([x], [y]))
+    _, sources, _ = _compile(model, Target())
+    for line in sources["td_model.c"].splitlines():
+        if "error" in line:
+            assert line.index("/*") < line.index("error") < line.index("*/")
+        assert not line.endswith("\\")

@@ -6,14 +6,11 @@ wait for each other, builds of different boards run side by side.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tinydeploy.devices import footprint, project
@@ -52,17 +49,21 @@ class PlatformioBuilder:
             raise UsageError(
                 f"{device.name} takes no firmware", hint="`tinydeploy run --device host` runs there"
             )
+        if compiled.engine != "aot":
+            raise UsageError(
+                f"firmware with the engine {compiled.engine!r} is not built here",
+                hint="`tinydeploy compile --engine tflm` writes a bundle for a project of its own",
+            )
         graph = read_graph(model)
         compiler = compiler_version(device.toolchain_prefix)
         build_id = identify(compiled, device, compiler)
         header = _header(compiled, graph, device, build_id, model.stem)
-        folder = project.prepare(device, compiled.optimize)
         with staged_directory(out) as scratch:
-            with _locked(folder):
-                _put_model(compiled, header, folder / project.MODEL)
-                _run(folder, device)
-                products = folder / ".pio" / "build" / device.name
-                bytes_of = _footprint(products, compiled, device, folder)
+            with project.opened(device, compiled.optimize) as held:
+                _put_model(compiled, header, held.folder / project.MODEL)
+                _run(held, device)
+                products = held.folder / ".pio" / "build" / device.name
+                bytes_of = _footprint(products, compiled, device, held.folder)
                 for name in ("firmware.elf", "firmware.map", "firmware.bin"):
                     if (products / name).is_file():
                         shutil.copyfile(products / name, scratch / name)
@@ -168,14 +169,6 @@ def _output_scale(graph: Graph) -> dict[str, str]:
     }
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a project alone, among threads and processes."""
-    with open(folder / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _put_model(compiled: Compiled, header: str, folder: Path) -> None:
     """Replace the model's sources; files that stay the same keep their time and their objects."""
     wanted = {name: (compiled.directory / name).read_bytes() for name in compiled.files}
@@ -203,13 +196,15 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _run(folder: Path, device: DeviceProfile) -> None:
+def _run(held: project.Project, device: DeviceProfile) -> None:
+    folder = held.folder
     command = [sys.executable, "-m", "platformio", "run", "--silent", "--environment", device.name]
     try:
         result = subprocess.run(
             command,
             cwd=folder,
             env=_environment(),
+            pass_fds=(held.lock,),  # a build that outlives us keeps others out
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -20,7 +20,7 @@ VALUES = [
         input=types.InputDescription("uint8", 0.5, resize=(28, 28)),
     ),
     types.Build(
-        Path("d"), Path("d/f.elf"), "id", "b", "aot", "balanced", "gcc", Path("m"), "s", "f", FOOTPRINT
+        Path("d"), Path("d/f"), "id", "b", "aot", "balanced", "gcc", Path("m"), "s", "f", FOOTPRINT
     ),
     types.Selection(
         "b", "flash", types.Candidate("v", "s", "accuracy", 0.9),

@@ -124,19 +124,17 @@ def _run_tags(view: View, selection: Selection) -> dict[str, dict[str, str]]:
 def _version_tags(
     view: View, selection: Selection, version_of: Mapping[str, str]
 ) -> dict[tuple[str, str], str | None]:
-    """A version with several runs on the board is rejected if none of them was chosen."""
+    """The chosen version names its run; one without a run has nowhere else to keep the reason."""
     board, chosen = selection.board, selection.chosen
-    reasons: dict[str, list[str]] = {}
-    for c in selection.candidates:
-        reasons.setdefault(version_of[c.name], []).append(_reason(selection, c) or "")
+    unbuilt = {version_of[c.name]: c for c in selection.candidates if not c.run_id}
     found: dict[tuple[str, str], str | None] = {}
     for v in view.versions:
+        run_id = reason = None
         if chosen and v.version == version_of[chosen.name]:
-            wanted = board_tags(board, chosen.run_id, None)
-        elif v.version in reasons:
-            wanted = board_tags(board, None, "; ".join(dict.fromkeys(reasons[v.version])))
-        else:
-            wanted = board_tags(board, None, None)
+            run_id = chosen.run_id
+        elif v.version in unbuilt:
+            reason = _reason(selection, unbuilt[v.version])
+        wanted = board_tags(board, run_id, reason)
         present = board_tags(board, v.selected.get(board), v.rejected.get(board))
         found |= {(v.version, key): value for key, value in wanted.items() if present[key] != value}
     return found

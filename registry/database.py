@@ -102,11 +102,12 @@ class Database:
         with self._connection() as query:
             return [name for (name,) in query("SELECT name FROM registered_models ORDER BY name")]
 
-    def version_with(self, name: str, key: str) -> VersionRow | None:
-        """The newest version of a model whose `tinydeploy.key` is `key`."""
+    def version_of(self, name: str, model_sha256: str, recipe: str) -> VersionRow | None:
+        """The newest version of a model that is this variant."""
+        wanted = {"model_sha256": model_sha256, "recipe": recipe}
         model = self.model(name)
-        matching = [v for v in model.versions if v.tags.get(TAG_KEY) == key] if model else []
-        return matching[-1] if matching else None
+        found = [v for v in model.versions if v.tags.items() >= wanted.items()] if model else []
+        return found[-1] if found else None
 
     def runs_with(self, experiment: str, key: str) -> list[RunRow]:
         """Runs that are not deleted and whose tag `tinydeploy.key` is `key`, the newest first."""

@@ -18,10 +18,10 @@ from tinydeploy.errors import RegistryError, UsageError
 from tinydeploy.registry import schema
 from tinydeploy.registry.boards import board_row
 from tinydeploy.registry.choice import changes
-from tinydeploy.registry.database import Database, RunRow
+from tinydeploy.registry.database import Database, RunRow, VersionRow
 from tinydeploy.registry.descriptions import describe_model, describe_version
 from tinydeploy.registry.folder import ENVIRONMENT, MlflowFolder
-from tinydeploy.registry.mlmodel import read_model_folder, write_model_folder
+from tinydeploy.registry.mlmodel import read_model_folder, write_model_folder, write_sidecar
 from tinydeploy.registry.schema import Row, VersionRecord
 from tinydeploy.registry.view import View, read_versions, read_view
 from tinydeploy.registry.writer import Writer
@@ -64,7 +64,7 @@ class MlflowRegistry:
     ) -> str:
         """The version of this variant, created by the last call or found if it exists.
 
-        A variant that was evaluated anew keeps its version; the metric is replaced.
+        A variant that was evaluated or described anew keeps its version.
         Raises RegistryError, and UsageError if the evaluation is of another model.
         """
         schema.require_name("registered model", name)
@@ -73,34 +73,34 @@ class MlflowRegistry:
                 "the evaluation is of another model than the artifact",
                 hint="evaluate the artifact that is to be registered",
             )
-        key = schema.variant_key(artifact.sha256, artifact.recipe)
-        content = schema.evaluation_content(evaluation, data)
-        found = self.database.version_with(name, key)
+        content = schema.variant_content(artifact, evaluation, data)
+        found = self.database.version_of(name, artifact.sha256, artifact.recipe)
         if found and found.tags.get(schema.TAG_CONTENT) == content:
             return found.version
         with self.folder.locked() as client:
-            found = self.database.version_with(name, key)  # another process may have been faster
+            # Once more: another process may have been faster.
+            found = self.database.version_of(name, artifact.sha256, artifact.recipe)
             if found and found.tags.get(schema.TAG_CONTENT) == content:
                 return found.version
             writer = Writer(client, self.folder, name)
+            row = schema.variant_row(source, artifact, evaluation, data)
             if found:
-                self._evaluated_anew(writer, found.version, found.run_id, evaluation, data)
+                self._renew(writer, found, row, artifact, evaluation, data)
                 return found.version
-            run_id = self._variant_run(writer, source, artifact, evaluation, data)
+            run_id = self._variant_run(writer, row, artifact, evaluation, data)
             return self._create_version(
-                client, name, run_id, schema.version_tags(source, artifact, evaluation, data)
+                client, name, run_id, schema.version_tags(artifact, evaluation, data)
             )
 
     def _variant_run(
         self,
         writer: Writer,
-        source: ModelSource,
+        row: Row,
         artifact: Artifact,
         evaluation: Evaluation,
         data: Mapping[str, Any],
     ) -> str:
         """The finished run behind a version: made now, or left by a process killed after it."""
-        row = schema.variant_row(source, artifact, evaluation, data)
         for run in self.database.runs_with(writer.experiment, row.tags[schema.TAG_KEY]):
             same = run.row.tags.get(schema.TAG_CONTENT) == row.tags[schema.TAG_CONTENT]
             if same and run.status == "FINISHED":
@@ -124,29 +124,28 @@ class MlflowRegistry:
         )
         return str(version.version)
 
-    def _evaluated_anew(
+    def _renew(
         self,
         writer: Writer,
-        version: str,
-        run_id: str,
+        found: VersionRow,
+        row: Row,
+        artifact: Artifact,
         evaluation: Evaluation,
         data: Mapping[str, Any],
     ) -> None:
-        """Replace the metric; the content hash last, so that a kill on the way is made good."""
-        metrics = schema.evaluation_metrics(evaluation)
-        tags = schema.evaluation_tags(evaluation, data)
-        writer.log(run_id, Row(tags=tags, metrics=metrics))
+        """Replace metric and description; the content hash last, which makes good a kill."""
+        name, run_id = writer.experiment, found.run_id
+        folder = self.folder.run_artifacts(name, run_id)
+        write_sidecar(folder / _MODEL_FOLDER, artifact)
+        write_json(folder / "evaluation.json", to_json(evaluation))
+        writer.log(run_id, Row(tags=row.tags, metrics=row.metrics))
         writer.log_data(run_id, data)
-        write_json(
-            self.folder.run_artifacts(writer.experiment, run_id) / "evaluation.json",
-            to_json(evaluation),
-        )
-        for run in self.database.runs(writer.experiment):
+        for run in self.database.runs(name):
             if run.row.tags.get(schema.TAG_PARENT) == run_id:
                 writer.log(run.run_id, Row(metrics={evaluation.metric: evaluation.value}))
-        content = {schema.TAG_CONTENT: tags[schema.TAG_CONTENT]}
-        for key, value in {**schema.metric_tags(evaluation), **content}.items():
-            writer.client.set_model_version_tag(writer.experiment, version, key, value)
+        tags = schema.version_tags(artifact, evaluation, data)
+        for key in (evaluation.metric, "metric", schema.TAG_CONTENT):
+            writer.client.set_model_version_tag(name, found.version, key, tags[key])
 
     # ------------------------------------------------------------ boards
     def record(self, name: str, version: str, build: Build, measurement: Measurement | None) -> str:
@@ -211,9 +210,9 @@ class MlflowRegistry:
     ) -> None:
         """Point the alias `<board>` at the chosen version and tag it; remove it if none is.
 
-        Every other version gets the reason, the runs as well, and the descriptions in the MLflow
-        UI are brought up to date. `constraints` are kept with the objective. Only what differs is
-        written, the alias last.
+        The runs of all candidates get the reason, and the descriptions in the MLflow UI are
+        brought up to date. `constraints` are kept with the objective. Only what differs is
+        written, the alias last. Raises RegistryError, also if the chosen one is not registered.
         """
         schema.require_name("board", selection.board)
         if self._up_to_date(name, selection, constraints):

@@ -45,7 +45,7 @@ def write_model_folder(folder: Path, artifact: Artifact, run_id: str) -> None:
         raise _changed(artifact.path, graph.sha256, artifact.sha256)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(artifact.path, folder / MODEL_FILE)
-    write_json(folder / SIDECAR_FILE, to_json(_moved(artifact, Path(MODEL_FILE))))
+    write_sidecar(folder, artifact)
     flavor: dict[str, Any] = {
         "flavor_version": FLAVOR_VERSION,
         "data": MODEL_FILE,
@@ -62,6 +62,11 @@ def write_model_folder(folder: Path, artifact: Artifact, run_id: str) -> None:
         signature=_signature(graph),
         model_size_bytes=artifact.size_bytes,
     ).save(str(folder / "MLmodel"))
+
+
+def write_sidecar(folder: Path, artifact: Artifact) -> None:
+    """Describe the artifact in its folder, by a path relative to it."""
+    write_json(folder / SIDECAR_FILE, to_json(_moved(artifact, Path(MODEL_FILE))))
 
 
 def read_model_folder(folder: Path, sha256: str) -> Artifact:

@@ -8,7 +8,8 @@ run of kind `board`    its child, one a (variant, board, engine, optimize): foot
 alias `<board>`        the version chosen for the board
 tag `selected.<board>` on the chosen version: the run of kind `board` that was chosen
 tag `selection.<board>` on the registered model: objective and constraints, as JSON
-tag `rejected.<board>` on every other version: why not; also as `reason` on the runs
+tag `rejected.<board>` on a version that has no run on the board: why not
+tag `reason`           on every run of kind `board`: why it was chosen, or why not
 =====================  ===========================================================================
 
 Tags named `tinydeploy.*` are for programs, all others for people. `origin.<key>` says where a
@@ -102,10 +103,13 @@ def variant_key(model_sha256: str, recipe: str) -> str:
 
 
 # ---------------------------------------------------------------- variants
-def evaluation_content(evaluation: Evaluation, data: Mapping[str, Mapping[str, Any]]) -> str:
-    """Hash of an evaluation and the data it used, without the places where the data lies."""
+def variant_content(
+    artifact: Artifact, evaluation: Evaluation, data: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Hash of all that can change about a variant, without the places where files lie."""
+    described = [artifact.task, artifact.metric, artifact.labels, artifact.input]
     sets = {name: {k: v for k, v in d.items() if k != "path"} for name, d in data.items()}
-    return sha256_json([LAYOUT, to_json(evaluation), sets])
+    return sha256_json(to_json([LAYOUT, *described, artifact.threshold, evaluation, sets]))
 
 
 def variant_row(
@@ -123,7 +127,8 @@ def variant_row(
         "source_sha256": source.sha256,
         "calibration_sha256": artifact.data_sha256,
         **{f"data.{name}_sha256": str(d["sha256"]) for name, d in data.items()},
-        **evaluation_tags(evaluation, data),
+        TAG_CONTENT: variant_content(artifact, evaluation, data),
+        **evaluation_tags(evaluation),
     }
     params = {
         "variant": variant_name(artifact),
@@ -136,12 +141,9 @@ def variant_row(
     return Row(tags, params, metrics)
 
 
-def evaluation_tags(
-    evaluation: Evaluation, data: Mapping[str, Mapping[str, Any]]
-) -> dict[str, str]:
+def evaluation_tags(evaluation: Evaluation) -> dict[str, str]:
     """The tags that change when a variant is evaluated anew."""
     return {
-        TAG_CONTENT: evaluation_content(evaluation, data),
         "metric": evaluation.metric,
         "split": evaluation.split,
         "split_sha256": evaluation.data_sha256,
@@ -156,22 +158,17 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
 
 
 def version_tags(
-    source: ModelSource,
-    artifact: Artifact,
-    evaluation: Evaluation,
-    data: Mapping[str, Mapping[str, Any]],
+    artifact: Artifact, evaluation: Evaluation, data: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, str]:
-    """The tags with which a model version appears."""
+    """The tags with which a model version appears, in the order in which the UI lists them."""
     return {
-        **metric_tags(evaluation),
         "variant": variant_name(artifact),
+        **metric_tags(evaluation),
         "recipe": artifact.recipe,
-        "source": source.name,
-        "model_sha256": artifact.sha256,
-        "source_sha256": source.sha256,
+        "source": artifact.source_name,
         "model_bytes": str(artifact.size_bytes),
-        TAG_KEY: variant_key(artifact.sha256, artifact.recipe),
-        TAG_CONTENT: evaluation_content(evaluation, data),
+        "model_sha256": artifact.sha256,
+        TAG_CONTENT: variant_content(artifact, evaluation, data),
     }
 
 
@@ -189,7 +186,7 @@ def read_version(
     description: str = "",
 ) -> VersionRecord | None:
     """The inverse of `version_tags`; None for a version that tinydeploy did not write."""
-    if TAG_KEY not in tags:
+    if TAG_CONTENT not in tags:
         return None
     try:
         return VersionRecord(

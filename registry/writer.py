@@ -24,9 +24,8 @@ _DIGEST_LENGTH = 12  # MLflow's own digests are as short; the whole hash is amon
 _EXPERIMENT_TAGS = {
     # Opens the MLflow UI on runs and metrics instead of on language models.
     "mlflow.experimentKind": "custom_model_development",
-    "mlflow.note.content": "A run a variant (source and recipe); expand it for its boards. "
-    "Compare with the columns `params.board`, `metrics.flash_bytes`, `metrics.ram_bytes`, "
-    "`metrics.instructions`, `tags.selection` and `tags.reason`.",
+    "mlflow.note.content": "Runs are variants, their child runs boards: show the columns board, "
+    "flash_bytes, ram_bytes, instructions, selection and reason.",
 }
 
 

@@ -34,7 +34,8 @@ def save_artifact(artifact: Artifact, model: bytes) -> None:
 def load_artifact(path: Path) -> Artifact:
     """The artifact of a `.tflite` file or of its `.json`.
 
-    A `.tflite` without a `.json` is an artifact without recipe (""), labels and description.
+    A `.tflite` without a `.json` is an artifact without recipe and metric (both "": nobody said
+    what the model is for), labels and input description.
     Raises UsageError if a file is missing or damaged, or the model is another than described.
     """
     model_path = path.with_suffix(".tflite")
@@ -56,6 +57,7 @@ def load_artifact(path: Path) -> Artifact:
             source_name=model_path.stem,
             source_sha256=sha256,
             data_sha256="",
+            metric="",
         )
     artifact = parse(Artifact, _without_nulls(_read_json(text, sidecar)), sidecar)
     if artifact.path != model_path.resolve() or artifact.sha256 != sha256:

@@ -136,7 +136,7 @@ def _load_npz(path: Path) -> Dataset:
         with np.load(path, allow_pickle=False) as archive:
             found = {key: archive[key] for key in ("x", "y", "names") if key in archive.files}
             keys = ", ".join(archive.files) or "nothing"
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         hint = "store arrays of numbers or text, not of objects" if _pickled(error) else _NPZ_HINT
         raise UsageError(f"{path} is not a readable .npz file: {error}", hint=hint) from error
     except MemoryError as error:

@@ -33,7 +33,7 @@ def evaluate(
     """The model's metric over all samples of `dataset`, outputs computed by `predictor`.
 
     `engine` and `split` only name them in the result. Task and metric are the artifact's unless
-    given; for a `.tflite` that no recipe made the task follows from the data: see `guess_task`.
+    given; without a metric the task follows from the data as well: see `guess_task`.
 
     - classify: y (N,) class numbers; the greatest output is the prediction (equal maxima: the
       lowest index), or a single output against the threshold.
@@ -51,9 +51,9 @@ def evaluate(
             f"{dataset.path} holds no y to compare with", hint="evaluation needs labelled data"
         )
     if task is None:
-        task = artifact.task if artifact.recipe else guess_task(graph, dataset.y)
+        task = artifact.task if artifact.metric else guess_task(graph, dataset.y)
     if metric is None and task == artifact.task:
-        metric = artifact.metric
+        metric = artifact.metric or None
     metric = metrics.metric_of(task, metric)
     inputs = prepare(dataset.x, source, artifact.input)
     (outputs,) = predictor.predict([inputs])

@@ -37,6 +37,19 @@ _PURE_TF_FUNCTIONS = frozenset(
     }
 )
 
+_MAX_JSON_BYTES = 64 << 20
+
+# What zipfile, h5py and json raise for damaged, encrypted or absurd files.
+_DAMAGE = (
+    OSError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
 _HINT = "save the trained model again with model.save('NAME.keras')"
 
 
@@ -72,8 +85,8 @@ def _read_config(path: Path) -> tuple[Any, str]:
     try:
         if path.suffix.lower() == ".keras":
             with zipfile.ZipFile(path) as archive:
-                metadata = json.loads(archive.read("metadata.json"))
-                return json.loads(archive.read("config.json")), str(metadata["keras_version"])
+                metadata = _read_json(archive, "metadata.json")
+                return _read_json(archive, "config.json"), str(metadata["keras_version"])
         import h5py
 
         with h5py.File(path, "r") as file:
@@ -83,8 +96,15 @@ def _read_config(path: Path) -> tuple[Any, str]:
                 )
             version = file.attrs.get("keras_version", "2")
             return json.loads(_text(file.attrs["model_config"])), _text(version)
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise UnsupportedModelError(f"{damaged}: {error}", hint=_HINT) from error
+
+
+def _read_json(archive: zipfile.ZipFile, name: str) -> Any:
+    size = archive.getinfo(name).file_size
+    if size > _MAX_JSON_BYTES:
+        raise ValueError(f"{name} has {size} bytes")
+    return json.loads(archive.read(name))
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,18 @@ def test_truncated_models(
     cut.write_bytes(raw[: int(len(raw) * share)])
     with pytest.raises(UnsupportedModelError) as caught:
         run(cut.name, "float32")
+    assert caught.value.hint and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "config", ["", "[]", "{}", "{" * 10, "[" * 20_000, '{"class_name": "Sequential"}']
+)
+def test_zip_files_that_hold_no_model(tmp_path: Path, config: str) -> None:
+    with zipfile.ZipFile(tmp_path / "odd.keras", "w") as archive:
+        archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
+        archive.writestr("config.json", config)
+    with pytest.raises(UnsupportedModelError, match=r"odd\.keras") as caught:
+        convert(load_source(tmp_path / "odd.keras"), load_recipe("float32"), tmp_path / "out")
     assert caught.value.hint and not (tmp_path / "out").exists()
 
 

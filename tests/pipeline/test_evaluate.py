@@ -195,6 +195,22 @@ def test_the_task_follows_from_model_and_labels(
     assert guess_task(single, np.array([0, 7])) == "regress"
 
 
+def test_what_is_said_goes_before_what_is_guessed(autoencoder: Path) -> None:
+    data = dataset(np.zeros((2, 60), np.int8), [0, 1])
+    outputs = np.zeros((2, 60), np.int8)
+    found = load_artifact(autoencoder)
+    assert (found.recipe, found.metric, found.labels) == ("", "", ())
+    said = dataclasses.replace(found, task="classify", metric="accuracy")
+    for model, options, metric in (
+        (found, {}, "auc"),
+        (said, {}, "accuracy"),
+        (said, {"task": "anomaly"}, "auc"),
+        (found, {"task": "classify"}, "accuracy"),
+    ):
+        result = evaluate(model, data, Fixed(outputs), split="", engine="aot", **options)
+        assert result.metric == metric
+
+
 # ---------------------------------------------------------------- refusals
 @pytest.mark.parametrize(
     ("shape", "y", "options", "message"),

@@ -85,6 +85,9 @@ class Runner(Protocol):
         `outputs_compared` is 0: the caller compares.
         """
 
+    def identify(self, build: Build, device: DeviceProfile) -> Any:
+        """Flash `build` and return what the board says it runs. Raises as `run` does."""
+
 
 class Meter(Protocol):
     """An energy meter; windows are cut by `start` and `stop`."""

@@ -13,7 +13,7 @@ import re
 import selectors
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +22,7 @@ import numpy as np
 
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.measure import measure
+from tinydeploy.devices.protocol import Identity
 from tinydeploy.devices.session import Session
 from tinydeploy.errors import DeviceError
 from tinydeploy.ports import Meter
@@ -124,16 +125,23 @@ class LoopbackRunner:
         self, build: Build, device: DeviceProfile, inputs: Sequence[np.ndarray]
     ) -> tuple[list[np.ndarray], Measurement]:
         """See `tinydeploy.ports.Runner`. No process is left behind, whatever happens."""
-        words = [f"{k}={device.emulator[k]}" for k in SCRIPT_KEYS if device.emulator.get(k)]
-        infer_timeout_s = float(device.emulator.get("infer_timeout_s", "60"))
-        with (
-            NativeFirmware(build.elf, " ".join(words)) as firmware,
-            open_link(firmware.url) as link,
-        ):
-            session = Session(link, infer_timeout_s=infer_timeout_s)
-            return measure(
-                session, build, device, inputs, meter=self._meter, method=_method(device, inputs)
-            )
+        method = _method(device, inputs)
+        with _talk(build, device) as session:
+            return measure(session, build, device, inputs, meter=self._meter, method=method)
+
+    def identify(self, build: Build, device: DeviceProfile) -> Identity:
+        """Start `build`, ask the firmware who it is, stop. Raises as `run` does."""
+        with _talk(build, device) as session:
+            return session.require(build)
+
+
+@contextlib.contextmanager
+def _talk(build: Build, device: DeviceProfile) -> Iterator[Session]:
+    """A session with the running firmware of `build`."""
+    words = [f"{k}={device.emulator[k]}" for k in SCRIPT_KEYS if device.emulator.get(k)]
+    infer_timeout_s = float(device.emulator.get("infer_timeout_s", "60"))
+    with NativeFirmware(build.elf, " ".join(words)) as firmware, open_link(firmware.url) as link:
+        yield Session(link, infer_timeout_s=infer_timeout_s)
 
 
 def _method(device: DeviceProfile, inputs: Sequence[np.ndarray]) -> str:

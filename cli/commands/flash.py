@@ -12,10 +12,9 @@ from tinydeploy.cli.render import print_json
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--port", help="Serial port of a real board.")
 @options.PROFILES
 @options.JSON
-def command(directory: Path, port: str | None, profiles: tuple[Path, ...], as_json: bool) -> None:
+def command(directory: Path, profiles: tuple[Path, ...], as_json: bool) -> None:
     """Flash the firmware that `build` wrote, and ask the board who it is.
 
     An emulated board is started, asked and stopped again: its flash does not outlive it. Firmware
@@ -27,7 +26,7 @@ def command(directory: Path, port: str | None, profiles: tuple[Path, ...], as_js
     build = wiring.builder().load(directory)
     device = wiring.devices([build.board], profiles)[build.board]
     require_fit(build.footprint, device)
-    identity = wiring.flash(build, device, port)
+    identity = wiring.runner(device).identify(build, device)
     if as_json:
         print_json(identity)
     else:

@@ -124,6 +124,7 @@ class _Interpreter:
     """A model in a worker process; implements `tinydeploy.ports.Predictor`."""
 
     title = ""
+    refusal_hint = "convert the model again; the file may be damaged"
 
     def __init__(self, engine: str, model: Path, loads: Sequence[dict[str, Any]]) -> None:
         """Load `model`, trying each of `loads` (extra fields of the request) until one works."""
@@ -162,7 +163,7 @@ class _Interpreter:
         ]
 
     def _refused(self, failed: _Failed) -> UnsupportedModelError:
-        hint = "check the file with `tinydeploy inspect`; convert it again if it is damaged"
+        hint = self.refusal_hint
         if _arena_too_small(failed):
             hint = "the arena is too small: give more bytes, or none to let it grow"
         return UnsupportedModelError(f"{self.title} refuses {self.model.name}: {failed}", hint=hint)
@@ -255,6 +256,10 @@ class TfliteMicro(_Interpreter):
     """
 
     title = "TFLite-Micro"
+    refusal_hint = (
+        "it takes float32 and full-integer models: convert with the recipe float32, int8 or "
+        "int16x8; a damaged file has to be made again"
+    )
 
     def __init__(self, model: Path, arena_size: int | None = None) -> None:
         sizes = ARENA_ATTEMPTS_BYTES if arena_size is None else (arena_size,)

@@ -38,3 +38,5 @@ def command(model: Path, as_json: bool) -> None:
         f"{cell(found.weight_bytes)} B of weights; TFLite-Micro's arena: "
         f"{cell(found.tflm_arena_bytes)} B"
     )
+    if found.tflm_refusal:
+        click.echo(found.tflm_refusal)

@@ -21,7 +21,7 @@ from tinydeploy.registry.choice import changes
 from tinydeploy.registry.database import Database, RunRow, VersionRow
 from tinydeploy.registry.descriptions import describe_model, describe_version
 from tinydeploy.registry.folder import ENVIRONMENT, MlflowFolder
-from tinydeploy.registry.mlmodel import read_model_folder, write_model_folder, write_sidecar
+from tinydeploy.registry.mlmodel import MODEL_FILE, read_model_folder, write_model_folder
 from tinydeploy.registry.schema import Row, VersionRecord
 from tinydeploy.registry.view import View, read_versions, read_view
 from tinydeploy.registry.writer import Writer
@@ -75,12 +75,12 @@ class MlflowRegistry:
             )
         content = schema.variant_content(artifact, evaluation, data)
         found = self.database.version_of(name, artifact.sha256, artifact.recipe)
-        if found and found.tags.get(schema.TAG_CONTENT) == content:
+        if found and self._is_complete(name, found, content):
             return found.version
         with self.folder.locked() as client:
             # Once more: another process may have been faster.
             found = self.database.version_of(name, artifact.sha256, artifact.recipe)
-            if found and found.tags.get(schema.TAG_CONTENT) == content:
+            if found and self._is_complete(name, found, content):
                 return found.version
             writer = Writer(client, self.folder, name)
             row = schema.variant_row(source, artifact, evaluation, data)
@@ -91,6 +91,16 @@ class MlflowRegistry:
             return self._create_version(
                 client, name, run_id, schema.version_tags(artifact, evaluation, data)
             )
+
+    def _is_complete(self, name: str, found: VersionRow, content: str) -> bool:
+        """True if the version says the same and its model has not been deleted."""
+        return (
+            found.tags.get(schema.TAG_CONTENT) == content
+            and (self._model_folder(name, found.run_id) / MODEL_FILE).is_file()
+        )
+
+    def _model_folder(self, name: str, run_id: str) -> Path:
+        return self.folder.run_artifacts(name, run_id) / _MODEL_FOLDER
 
     def _variant_run(
         self,
@@ -118,10 +128,8 @@ class MlflowRegistry:
     ) -> str:
         if self.database.model(name) is None:
             client.create_registered_model(name)
-        folder = self.folder.run_artifacts(name, run_id) / _MODEL_FOLDER
-        version = client.create_model_version(
-            name, source=folder.as_uri(), run_id=run_id, tags=dict(tags)
-        )
+        source = self._model_folder(name, run_id).as_uri()
+        version = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
         return str(version.version)
 
     def _renew(
@@ -133,11 +141,10 @@ class MlflowRegistry:
         evaluation: Evaluation,
         data: Mapping[str, Any],
     ) -> None:
-        """Replace metric and description; the content hash last, which makes good a kill."""
+        """Replace files, metric and description; the content hash last, which makes good a kill."""
         name, run_id = writer.experiment, found.run_id
-        folder = self.folder.run_artifacts(name, run_id)
-        write_sidecar(folder / _MODEL_FOLDER, artifact)
-        write_json(folder / "evaluation.json", to_json(evaluation))
+        write_model_folder(self._model_folder(name, run_id), artifact, run_id)
+        write_json(self.folder.run_artifacts(name, run_id) / "evaluation.json", to_json(evaluation))
         writer.log(run_id, Row(tags=row.tags, metrics=row.metrics))
         writer.log_data(run_id, data)
         for run in self.database.runs(name):
@@ -163,46 +170,28 @@ class MlflowRegistry:
                 hint="build the model of this version",
             )
         row = board_row(parent, build, measurement)
-        if run_id := self._same_record(name, row, build, measurement):
-            return run_id
+        runs = self._records(name, row)
+        if len(runs) == 1 and _says(runs[0], row, measurement):
+            return runs[0].run_id
         with self.folder.locked() as client:
-            if run_id := self._same_record(name, row, build, measurement):
-                return run_id
             writer = Writer(client, self.folder, name)
-            replaced = self._records(name, row)
-
-            def fill(folder: Path, _: str) -> None:
-                for file in _FIRMWARE_FILES:
-                    shutil.copyfile(build.directory / file, folder / file)
-                if measurement:
-                    write_json(folder / "measurement.json", to_json(measurement))
-
-            run_id = writer.run(f"{build.board} ({build.engine}, {build.optimize})", row, fill)
-            for run in replaced:
-                client.delete_run(run.run_id)
+            runs = self._records(name, row)  # another process may have been faster
+            if runs and _says(runs[0], row, measurement):
+                run_id = runs.pop(0).run_id
+            else:
+                run_id = writer.run(
+                    f"{build.board} ({build.engine}, {build.optimize})",
+                    row,
+                    lambda folder, _: _write_firmware(folder, build, measurement),
+                )
+            for replaced in runs:
+                client.delete_run(replaced.run_id)
             return run_id
 
     def _records(self, name: str, row: Row) -> list[RunRow]:
         """Finished runs with the key of `row`, the newest first."""
         runs = self.database.runs_with(name, row.tags[schema.TAG_KEY])
         return [run for run in runs if run.status == "FINISHED"]
-
-    def _same_record(
-        self, name: str, row: Row, build: Build, measurement: Measurement | None
-    ) -> str:
-        """The run that holds these figures already, or ""."""
-        runs = self._records(name, row)
-        if not runs:
-            return ""
-        tags = runs[0].row.tags
-        same_build = tags.get("build_id") == build.build_id and (
-            tags.get("firmware_sha256") == build.firmware_sha256
-        )
-        if tags.get(schema.TAG_CONTENT) == row.tags[schema.TAG_CONTENT] or (
-            measurement is None and same_build
-        ):
-            return runs[0].run_id
-        return ""
 
     # ------------------------------------------------------------ selection
     def select(
@@ -282,8 +271,7 @@ class MlflowRegistry:
     def artifact(self, name: str, version: str) -> Artifact:
         """The model of a version. Raises RegistryError if its file is gone or was changed."""
         found = self.get(name, version)
-        folder = self.folder.run_artifacts(name, found.run_id) / _MODEL_FOLDER
-        return read_model_folder(folder, found.model_sha256)
+        return read_model_folder(self._model_folder(name, found.run_id), found.model_sha256)
 
     def resolve(self, uri: str) -> Artifact:
         """The model behind `models:/NAME@BOARD` or `models:/NAME/VERSION`.
@@ -306,6 +294,20 @@ class MlflowRegistry:
                 )
             version = aliases[board]
         return self.artifact(name, version)
+
+
+def _says(run: RunRow, row: Row, measurement: Measurement | None) -> bool:
+    """True if the run holds these figures already, or the same build's with a measurement."""
+    same = (schema.TAG_CONTENT,) if measurement else ("build_id", "firmware_sha256")
+    return all(run.row.tags.get(key) == row.tags[key] for key in same)
+
+
+def _write_firmware(folder: Path, build: Build, measurement: Measurement | None) -> None:
+    """The artifacts of a run on a board: what was flashed, and every raw sample."""
+    for file in _FIRMWARE_FILES:
+        shutil.copyfile(build.directory / file, folder / file)
+    if measurement:
+        write_json(folder / "measurement.json", to_json(measurement))
 
 
 def _stale_descriptions(view: View) -> dict[str, str]:

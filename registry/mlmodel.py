@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from tinydeploy import tflite
 from tinydeploy.errors import RegistryError
 from tinydeploy.graph import Graph, Tensor
-from tinydeploy.store import sha256_file, write_json
+from tinydeploy.store import sha256_file, write_atomic, write_json
 from tinydeploy.types import Artifact, from_json, to_json
 
 FLAVOR = "tinydeploy"
@@ -44,8 +43,8 @@ def write_model_folder(folder: Path, artifact: Artifact, run_id: str) -> None:
     if graph.sha256 != artifact.sha256:
         raise _changed(artifact.path, graph.sha256, artifact.sha256)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(artifact.path, folder / MODEL_FILE)
-    write_sidecar(folder, artifact)
+    write_atomic(folder / MODEL_FILE, artifact.path.read_bytes())
+    write_json(folder / SIDECAR_FILE, to_json(_moved(artifact, Path(MODEL_FILE))))
     flavor: dict[str, Any] = {
         "flavor_version": FLAVOR_VERSION,
         "data": MODEL_FILE,
@@ -62,11 +61,6 @@ def write_model_folder(folder: Path, artifact: Artifact, run_id: str) -> None:
         signature=_signature(graph),
         model_size_bytes=artifact.size_bytes,
     ).save(str(folder / "MLmodel"))
-
-
-def write_sidecar(folder: Path, artifact: Artifact) -> None:
-    """Describe the artifact in its folder, by a path relative to it."""
-    write_json(folder / SIDECAR_FILE, to_json(_moved(artifact, Path(MODEL_FILE))))
 
 
 def read_model_folder(folder: Path, sha256: str) -> Artifact:

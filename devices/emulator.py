@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import select
 import shlex
 import shutil
 import statistics
@@ -38,6 +39,8 @@ from tinydeploy.types import Build, DeviceProfile, Measurement, from_json
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 2.0
 POLL_S = 0.005
+WATCH_MS = 500
+RUNS = "serial line of process"
 MAX_SAID_BYTES = 2000
 
 _WAITING = re.compile(r"waiting for connection on: .*?:127\.0\.0\.1:(\d+)")
@@ -76,6 +79,11 @@ class Emulator:
             self.close()
             raise
 
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        return self._process.pid
+
     def regions(self) -> list[counter.Region]:
         """What the counter has reported so far, one an inference, without the markers' cost."""
         return counter.inferences(counter.read_regions(self._report))
@@ -94,10 +102,6 @@ class Emulator:
         lines = self._said.read_text(errors="replace").splitlines()
         kept = [line for line in lines if line.strip() and not _WAITING.search(line)]
         return "\n".join(kept)[-MAX_SAID_BYTES:]
-
-    def wait(self) -> None:
-        """Until QEMU ends by itself."""
-        self._process.wait()
 
     def close(self) -> None:
         """End QEMU, gently if it can."""
@@ -219,14 +223,17 @@ def _dying_with_us() -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Keep a firmware running until Ctrl-C; its serial line is where the printed URL says."""
+    """Keep a firmware running until Ctrl-C, or until nobody reads the standard output any more."""
     board, elf = arguments
     try:
         device = from_json(DeviceProfile, json.loads(Path(board).read_text("utf-8")))
-        with Emulator(Path(elf), device) as emulator:
-            print(f"{device.name} runs; its serial line is {emulator.url}; Ctrl-C ends it")
-            sys.stdout.flush()
-            emulator.wait()
+        with Emulator(Path(elf), device) as running:
+            print(f"{device.name} runs; Ctrl-C ends it")
+            print(f"{RUNS} {running.pid} at {running.url}", flush=True)
+            watch = select.poll()
+            watch.register(sys.stdout, 0)  # asked for nothing, poll still tells of a closed pipe
+            while running.ended() is None and not watch.poll(WATCH_MS):
+                pass
     except KeyboardInterrupt:
         return 0
     except TinydeployError as e:

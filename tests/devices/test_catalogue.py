@@ -1,0 +1,153 @@
+"""Board files: the shipped ones, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinydeploy.devices.catalogue import SHIPPED, find, load, load_all
+from tinydeploy.errors import UsageError
+
+QEMU_BOARDS = [f"qemu-cortex-m{n}" for n in (0, 3, 33, 4, 55, 7)] + ["qemu-rv32"]
+
+GOOD = """\
+description = "A board"
+core = "cortex-m4"
+platform = "qemu"
+port = "cmsdk"
+clock_hz = 1_000_000
+flash_bytes = 0x1000
+ram_bytes = 0x800
+flash_origin = 0
+ram_origin = 0x2000_0000
+toolchain_prefix = "arm-none-eabi-"
+arch_flags = ["-mcpu=cortex-m4"]
+fpu = true
+
+[defines]
+TD_LINE_BYTES = "80"
+
+[emulator]
+system = "qemu-system-arm"
+machine = "mps2-an386"
+"""
+
+
+def write(folder: Path, text: str, name: str = "mine") -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+def test_shipped_boards(root: Path) -> None:
+    boards = load_all()
+    assert [*boards] == sorted(["host", "loopback", *QEMU_BOARDS])
+    for name, board in boards.items():
+        assert board.name == name and board.description
+        assert board.source == str(SHIPPED / f"{name}.toml")
+        if board.platform != "host":
+            assert (root / "firmware" / "ports" / f"{board.port}.c").is_file()
+    for name in QEMU_BOARDS:
+        assert boards[name].counts_instructions and not boards[name].measures_time
+
+
+def test_reads_a_good_file(tmp_path: Path) -> None:
+    board = load(write(tmp_path, GOOD))
+    assert (board.name, board.flash_bytes, board.ram_bytes) == ("mine", 4096, 2048)
+    assert board.arch_flags == ("-mcpu=cortex-m4",)
+    assert dict(board.emulator) == {"system": "qemu-system-arm", "machine": "mps2-an386"}
+    assert board.fpu and not board.dsp
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("fpu = true", "fpus = true", 12, "fpus is no field of a board"),
+        ("fpu = true", 'fpu = "yes"', 12, "fpu is 'yes', neither true nor false"),
+        ("flash_bytes = 0x1000", "flash_bytes = -1", 6, "flash_bytes is -1, not a whole number"),
+        ("flash_bytes = 0x1000", "flash_bytes = 1.5", 6, "flash_bytes is 1.5, not a whole"),
+        ("flash_bytes = 0x1000", "flash_bytes = true", 6, "flash_bytes is True, not a whole"),
+        ("flash_bytes = 0x1000", "flash_bytes = 0", 6, "flash_bytes is 0"),
+        ("ram_origin = 0x2000_0000", "ram_origin = 0x800", 9, "makes flash and RAM overlap"),
+        ("ram_origin = 0x2000_0000", "ram_origin = 0xffff_ffff", 9, "pass the end"),
+        ('core = "cortex-m4"', "core = 4", 2, "core is 4, not a text in quotes"),
+        ('["-mcpu=cortex-m4"]', '"-mcpu=cortex-m4"', 11, "not a list of texts"),
+        ('TD_LINE_BYTES = "80"', "TD_LINE_BYTES = 80", 15, "defines.TD_LINE_BYTES is 80"),
+        ('machine = "mps2-an386"', "", 3, "needs machine in the table [emulator]"),
+        ('port = "cmsdk"', "", 3, "needs the field port"),
+        ("[emulator]", "[emulators]", 17, "emulators is no field of a board"),
+    ],
+)
+def test_names_line_and_field(old: str, new: str, line: int, says: str, tmp_path: Path) -> None:
+    assert GOOD.count(old) == 1
+    path = write(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(UsageError) as caught:
+        load(path)
+    assert f"{path}, line {line}: " in caught.value.message
+    assert says in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("key", ["description", "core", "platform", "clock_hz", "flash_bytes"])
+def test_names_a_missing_field(key: str, tmp_path: Path) -> None:
+    lines = [line for line in GOOD.splitlines() if not line.startswith(f"{key} ")]
+    with pytest.raises(UsageError, match=f"{key} is missing"):
+        load(write(tmp_path, "\n".join(lines)))
+
+
+def test_says_where_toml_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"mine\.toml: .*line 2"):
+        load(write(tmp_path, 'core = "x"\nplatform\n'))
+
+
+def test_bad_names_and_files(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="letters, digits"):
+        load(write(tmp_path, GOOD, "my board"))
+    with pytest.raises(UsageError, match="cannot read"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="cannot read"):
+        load(tmp_path / "binary.toml")
+    with pytest.raises(UsageError, match="is not a folder"):
+        load_all([tmp_path / "none"])
+
+
+def test_folders_add_and_override(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    write(tmp_path, GOOD.replace("0x1000", "0x2000"), "qemu-cortex-m4")
+    boards = load_all([tmp_path])
+    assert boards["mine"] == find("mine", [tmp_path])
+    assert boards["qemu-cortex-m4"].flash_bytes == 0x2000
+    assert find("qemu-cortex-m4", [tmp_path]).flash_bytes == 0x2000
+    assert find("qemu-cortex-m4").flash_bytes != 0x2000
+
+
+@pytest.mark.parametrize("name", ["qemu-cortex-m44", "../profiles/host", "", "none"])
+def test_an_unknown_board_lists_the_known(name: str) -> None:
+    with pytest.raises(UsageError, match="no board is called") as caught:
+        find(name)
+    assert "qemu-cortex-m4" in caught.value.hint
+    if name.endswith("m44"):
+        assert "did you mean qemu-cortex-m4?" in caught.value.hint
+
+
+@given(st.data())
+def test_damaged_files_are_usage_errors(data: st.DataObject) -> None:
+    """Whatever happens to a file, it is read or refused in our own words."""
+    from tempfile import TemporaryDirectory
+
+    text = GOOD
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        length = data.draw(st.integers(0, 12))
+        text = text[:at] + data.draw(st.text(max_size=6)) + text[at + length :]
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "mine.toml")
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        try:
+            assert load(path).name == "mine"
+        except UsageError as e:
+            assert "mine.toml" in e.message

@@ -49,10 +49,12 @@ def read_graph(model: bytes | Path) -> Graph:
     Raises UnsupportedModelError for anything that cannot be read so, UsageError for a missing file.
     """
     data = _read_file(model) if isinstance(model, Path) else bytes(model)
+    name = f"{model}" if isinstance(model, Path) else "the model"
     try:
         return _Reader(data).graph()
     except _DAMAGE as error:
-        raise UnsupportedModelError(f"not a readable .tflite model: {error}", hint=_HINT) from error
+        problem = f"{name} is not a readable .tflite model: {error}"
+        raise UnsupportedModelError(problem, hint=_HINT) from error
 
 
 def expose_intermediates(model: bytes) -> bytes:

@@ -175,8 +175,8 @@ def _board(device: DeviceProfile) -> dict[str, object]:
         "link_flags": link_flags,
         "binary": False,
     }
+    flash_room, ram_room = room_bytes(device)
     if device.platform != "native":
-        flash_room, ram_room = room_bytes(device)
         symbols = {
             "TD_FLASH_ORIGIN": device.flash_origin,
             "TD_FLASH_ROOM": flash_room,
@@ -199,8 +199,9 @@ def _board(device: DeviceProfile) -> dict[str, object]:
         "frameworks": [],
         "build": build,
         "upload": {
-            "maximum_size": device.flash_bytes,
-            "maximum_ram_size": device.ram_bytes,
+            # Too large a firmware must link, so that it can be said by how much: see pipeline.fit.
+            "maximum_size": flash_room,
+            "maximum_ram_size": ram_room,
             "protocol": "qemu",
         },
     }

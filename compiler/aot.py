@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tinydeploy.compiler.emit import emit
 from tinydeploy.compiler.lower import Target, lower
+from tinydeploy.compiler.lower.specialise import specialise
 from tinydeploy.compiler.native import NativePredictor, firmware_dir, kernels_dir
 from tinydeploy.compiler.plan import Plan, plan_memory
 from tinydeploy.errors import UsageError
@@ -77,7 +78,7 @@ def target_of(device: DeviceProfile | None, optimize: str) -> Target:
 
 def _compile(model: Path, target: Target) -> tuple[Graph, dict[str, str], Plan]:
     graph = read_graph(model)
-    program = lower(graph, target)
+    program = specialise(lower(graph, target), target)
     plan = plan_memory(program)
     return graph, emit(graph, program, plan), plan
 

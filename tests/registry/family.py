@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tinydeploy.registry.mlflow import MlflowRegistry
 from tinydeploy.store import sha256_bytes
 from tinydeploy.types import (
     Artifact,
@@ -16,7 +17,10 @@ from tinydeploy.types import (
     InputDescription,
     Measurement,
     ModelSource,
+    Selection,
 )
+
+BOARD = "qemu-cortex-m4"
 
 DATA = {
     "calibration": {
@@ -74,7 +78,7 @@ def variant(
     return model, artifact, evaluation, DATA
 
 
-def build(folder: Path, artifact: Artifact, board: str = "qemu-cortex-m4", **new: Any) -> Build:
+def build(folder: Path, artifact: Artifact, board: str = BOARD, **new: Any) -> Build:
     """A build with its files; the figures depend on the model's size and the board's name."""
     folder.mkdir(parents=True, exist_ok=True)
     elf = folder / "firmware.elf"
@@ -132,3 +136,25 @@ def measurement(made: Build, **new: Any) -> Measurement:
         method="qemu, TCG plugin",
     )
     return dataclasses.replace(found, **new)
+
+
+def choose(registry: MlflowRegistry, chosen: str | None, board: str = BOARD) -> Selection:
+    """A selection of one variant by name, with a reason for each other."""
+    candidates = registry.candidates("family", board)
+    reasons = {c.name: f"not {chosen}" for c in candidates if c.name != chosen}
+    pick = next((c for c in candidates if c.name == chosen), None)
+    pareto = (chosen,) if chosen else ()
+    return Selection(board, "flash", pick, tuple(candidates), pareto, reasons)
+
+
+def registered(
+    registry: MlflowRegistry, folder: Path, *recipes: str, board: str = BOARD
+) -> dict[str, tuple[str, str]]:
+    """Variants with a run each: recipe -> (version, run id)."""
+    found = {}
+    for seed, recipe in enumerate(recipes):
+        model = variant(folder, recipe=recipe, seed=seed, value=0.5 + seed / 10)
+        version = registry.register("family", *model)
+        made = build(folder / f"{recipe}-{board}", model[1], board)
+        found[recipe] = version, registry.record("family", version, made, measurement(made))
+    return found

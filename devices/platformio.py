@@ -192,7 +192,7 @@ def _environment() -> dict[str, str]:
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_NO_ANSI": "true",
         "CI": "true",
-        "PYTHONDONTWRITEBYTECODE": "",
+        project.ANY_SIZE: "true",
     }
 
 

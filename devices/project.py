@@ -30,6 +30,8 @@ _COPIED = ("include", "lib", "platform", "ports", "src")
 _IGNORED = shutil.ignore_patterns("__pycache__", "__init__.py")
 _SUFFIXES = ("c", "h", "py", "ld", "json")
 _PATTERNS = tuple(f"{folder}/**/*.{suffix}" for folder in _COPIED for suffix in _SUFFIXES)
+# Set for our own builds: too large a firmware has to link, so that it can be said by how much.
+ANY_SIZE = "TINYDEPLOY_ANY_SIZE"
 # These go into td_build.h, which only the protocol includes.
 BUILD_DEFINES = ("TD_LINE_BYTES", "TD_WINDOW")
 
@@ -175,8 +177,8 @@ def _board(device: DeviceProfile) -> dict[str, object]:
         "link_flags": link_flags,
         "binary": False,
     }
-    flash_room, ram_room = room_bytes(device)
     if device.platform != "native":
+        flash_room, ram_room = room_bytes(device)
         symbols = {
             "TD_FLASH_ORIGIN": device.flash_origin,
             "TD_FLASH_ROOM": flash_room,
@@ -199,9 +201,8 @@ def _board(device: DeviceProfile) -> dict[str, object]:
         "frameworks": [],
         "build": build,
         "upload": {
-            # Too large a firmware must link, so that it can be said by how much: see pipeline.fit.
-            "maximum_size": flash_room,
-            "maximum_ram_size": ram_room,
+            "maximum_size": device.flash_bytes,
+            "maximum_ram_size": device.ram_bytes,
             "protocol": "qemu",
         },
     }

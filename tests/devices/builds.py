@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from tinydeploy.compiler.aot import AotCompiler
@@ -12,6 +13,8 @@ from tinydeploy.types import Build, Compiled, DeviceProfile
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 SMALL_MODEL = MODELS / "dscnn_int8.tflite"
+
+Small = Callable[[str], Build]
 
 
 def compile_small(model: Path, device: DeviceProfile, folder: Path) -> Compiled:

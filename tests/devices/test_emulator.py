@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builds import SMALL_MODEL, build_injected, build_small
+from builds import SMALL_MODEL, Small, build_injected, build_small
 
 from tinydeploy.compiler.aot import AotCompiler
 from tinydeploy.devices import counter, emulator, toolchain
@@ -30,23 +29,12 @@ from tinydeploy.errors import (
     WrongFirmwareError,
 )
 from tinydeploy.tflite import read_graph
-from tinydeploy.types import Build, DeviceProfile
+from tinydeploy.types import DeviceProfile
 
 pytestmark = pytest.mark.qemu
 
 CORTEX_M4 = "qemu-cortex-m4"
 RV32 = "qemu-rv32"
-
-
-Small = Callable[[str], Build]
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """The small model built for a board, once a board."""
-    return functools.cache(
-        lambda board: build_small(SMALL_MODEL, board, tmp_path_factory.mktemp(board))
-    )
 
 
 def inputs(samples: int) -> list[np.ndarray]:

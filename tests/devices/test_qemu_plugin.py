@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from builds import SMALL_MODEL, build_small
+from builds import Small
 from objdump import Shown, assemble, disassemble, named_class, tool
 
 from tinydeploy.devices.catalogue import find
@@ -125,9 +125,9 @@ def is_plain_branch(shown: Shown) -> bool:
 
 
 @pytest.mark.parametrize("board", ["qemu-cortex-m0", "qemu-cortex-m55", "qemu-rv32"])
-def test_agrees_with_objdump_on_real_firmware(board: str, decode: Decode, tmp_path: Path) -> None:
+def test_agrees_with_objdump_on_real_firmware(board: str, decode: Decode, small: Small) -> None:
     isa = "rv32" if find(board).core.startswith("rv32") else "thumb"
-    shown = disassemble(isa, build_small(SMALL_MODEL, board, tmp_path).elf)
+    shown = disassemble(isa, small(board).elf)
     decoded = decode(isa, "ibex" if isa == "rv32" else "m4", [s.code for s in shown])
     known = 0
     for s, d in zip(shown, decoded, strict=True):

@@ -1,0 +1,262 @@
+"""The engine against TFLite-Micro: what every model needs on every emulated core.
+
+    python bench/engine.py --json OUT [--models DIR] [--cores m4 m55] [--optimize speed]
+
+Measures the int8 models of MLPerf Tiny (in `../shared`, or the folder that TINYDEPLOY_SHARED
+names), the small models of the tests and the nets of the example. Every model is built, run with
+20 random inputs and compared with TFLite-Micro on the host, byte for byte. Engine RAM is arena +
+input and output + the engine's statics + the stack's high-water mark; engine flash is weights +
+tables + code. Without --optimize: `balanced` on all cores, all three settings on the M4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median_low
+from typing import Any
+
+import numpy as np
+from engine_goals import BASELINES, judge, means, ratios, read_baseline
+
+from tinydeploy.cli import wiring
+from tinydeploy.cli.render import table
+from tinydeploy.compiler.aot import target_of
+from tinydeploy.compiler.lower import lower
+from tinydeploy.compiler.plan import plan_memory
+from tinydeploy.errors import TinydeployError
+from tinydeploy.graph import Graph
+from tinydeploy.graph_stats import total_macs
+from tinydeploy.pipeline.interpreters import TfliteMicro
+from tinydeploy.store import cache_dir, sha256_file
+from tinydeploy.tflite import read_graph
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("TINYDEPLOY_SHARED", ROOT.parent / "shared"))
+EXAMPLE = ROOT / "examples" / "fashion_mnist"
+SAMPLES = 20
+BOARDS = {
+    "m4": "qemu-cortex-m4",
+    "m3": "qemu-cortex-m3",
+    "m55": "qemu-cortex-m55",
+    "m7": "qemu-cortex-m7",
+    "m33": "qemu-cortex-m33",
+    "m0": "qemu-cortex-m0",
+    "rv32": "qemu-rv32",
+}
+LEVELS = ("size", "balanced", "speed")
+MLPERF_TINY = {
+    "kws": "kws_ref_model",
+    "ic": "pretrainedResnet_quant",
+    "ad": "ad01_int8",
+    "sww": "str_ww_ref_model",
+}
+ENGINE_RAM = ("arena", "io", "engine_statics", "stack")
+ENGINE_FLASH = ("weights", "tables", "engine_code")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model with its inputs and the outputs that TFLite-Micro computes for them."""
+
+    name: str
+    path: Path
+    graph: Graph
+    inputs: list[np.ndarray]
+    reference: list[np.ndarray]
+
+
+def default_models() -> dict[str, Path]:
+    """The models by the name that the tables show."""
+    models = {n: SHARED / f"models/mlperf_tiny/{f}.tflite" for n, f in MLPERF_TINY.items()}
+    if missing := [str(path) for path in models.values() if not path.is_file()]:
+        print(f"not measured, since they are not there: {', '.join(missing)}", file=sys.stderr)
+    found = {name: path for name, path in models.items() if path.is_file()}
+    small = sorted((ROOT / "tests" / "models").glob("*_int8.tflite"))
+    return found | {p.stem: p for p in small} | example_models()
+
+
+def example_models() -> dict[str, Path]:
+    """The example's nets in int8, converted once and kept in the cache folder."""
+    found = {}
+    for net in sorted(EXAMPLE.glob("*.keras")):
+        out = cache_dir() / "bench" / sha256_file(net)[:16]
+        path = out / f"{net.stem}-int8.tflite"
+        if not path.is_file():
+            subprocess.run([sys.executable, EXAMPLE / "data.py"], check=True)
+            command = [
+                *(sys.executable, "-c", "from tinydeploy.cli.main import main; main()"),
+                *("convert", str(net), "--recipe", "int8", "--out", str(out)),
+                *("--calibration", str(EXAMPLE / "data" / "calibration.npz")),
+                *("--input-dtype", "uint8", "--input-scale", str(1 / 255)),
+            ]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        found[f"fashion_{net.stem}"] = path
+    return found
+
+
+def load(name: str, path: Path) -> Case:
+    """A model with random inputs, half over the whole range and half near the zero point.
+
+    Inputs over the whole range saturate many nets; those near their zero point do not.
+    """
+    graph = read_graph(path)
+    rng = np.random.default_rng(1)
+    inputs = []
+    for tensor in (graph.tensors[i] for i in graph.inputs):
+        shape = tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
+        if tensor.dtype == "float32":
+            inputs.append(rng.normal(0, 1, (SAMPLES, *shape)).astype(np.float32))
+            continue
+        limits = np.iinfo(tensor.dtype)
+        half = (SAMPLES // 2, *shape)
+        wide = rng.integers(limits.min, limits.max + 1, half)
+        near = rng.normal(tensor.zero_points[0], limits.max / 4, half).round()
+        both = np.concatenate([wide, np.clip(near, limits.min, limits.max)])
+        inputs.append(both.astype(tensor.dtype))
+    with TfliteMicro(path) as interpreter:
+        return Case(name, path, graph, inputs, interpreter.predict(inputs))
+
+
+def measure(case: Case, core: str, optimize: str) -> dict[str, Any]:
+    """One row: build, run, compare. What fails is said in the row."""
+    row: dict[str, Any] = {
+        "model": case.name,
+        "core": core,
+        "board": BOARDS[core],
+        "optimize": optimize,
+        "judged": case.name in MLPERF_TINY,
+        "macs": total_macs(case.graph),
+    }
+    try:
+        return row | _run(case, core, optimize)
+    except TinydeployError as e:
+        return row | {"error": e.message}
+
+
+def _run(case: Case, core: str, optimize: str) -> dict[str, Any]:
+    device = wiring.devices([BOARDS[core]])[BOARDS[core]]
+    plan = plan_memory(lower(case.graph, target_of(device, optimize)))
+    with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
+        out = Path(scratch) / "build"
+        build = wiring.build_firmware(case.path, device, out, engine="aot", optimize=optimize)
+        split = build.footprint
+        row: dict[str, Any] = {
+            "arena_bytes": split.arena_bytes,
+            "arena_bound_bytes": plan.lower_bound_bytes,
+            "arena_over_bound": round(split.arena_bytes / max(plan.lower_bound_bytes, 1), 4),
+            "code_bytes": split.code_bytes,
+            "engine_flash_bytes": sum(split.flash[part] for part in ENGINE_FLASH),
+            "flash": dict(split.flash),
+        }
+        if split.ram_bytes > device.ram_bytes or split.flash_bytes > device.flash_bytes:
+            return row | {"ram": dict(split.ram), "error": f"does not fit {device.name}"}
+        outputs, result = wiring.runner(device).run(build, device, case.inputs)
+    if result.instructions is None or result.stack_bytes is None:
+        raise TinydeployError(f"{device.name} counts no instructions or tells no stack")
+    split = split.with_stack(result.stack_bytes)
+    return row | {
+        "instructions": median_low(result.instructions),
+        "cycles_model": result.cycles_model,
+        "device_arena_bytes": result.arena_bytes,
+        "engine_ram_bytes": sum(split.ram[part] for part in ENGINE_RAM),
+        "ram": dict(split.ram),
+        "samples": SAMPLES,
+        "outputs_equal": _equal(outputs, case.reference),
+    }
+
+
+def _equal(outputs: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> int:
+    """Samples whose outputs are all equal, byte for byte."""
+    pairs = [list(zip(*arrays, strict=True)) for arrays in zip(outputs, reference, strict=True)]
+    return sum(all(np.array_equal(a, b) for a, b in sample) for sample in zip(*pairs, strict=True))
+
+
+def add_ratios(row: dict[str, Any], baseline: dict[tuple[str, str, str], dict[str, int]]) -> None:
+    """Lay the baseline's figures and the ratios to them into a row."""
+    key = (row["model"], *BASELINES.get(row["core"], ("", "")))
+    row["per_mac"] = _per_mac(row)
+    row["baseline"] = {"engine": key[1], "core": key[2], **baseline[key]} if key in baseline else {}
+    row["ratios"] = ratios(row, baseline.get(key, {}))
+
+
+def _per_mac(row: dict[str, Any]) -> float | None:
+    instructions = row.get("instructions")
+    return round(instructions / row["macs"], 4) if instructions and row["macs"] else None
+
+
+def show(rows: Sequence[dict[str, Any]], verdicts: Sequence[dict[str, Any]]) -> None:
+    """The tables, for people."""
+    head = (
+        "model", "core", "optimize", "instructions", "/MAC", "cycles", "arena", "bound",
+        "RAM", "code", "flash", "equal", "instr. x", "cycles x", "RAM x", "flash x",
+    )  # fmt: skip
+    shown = [
+        (
+            *(row["model"], row["core"], row["optimize"], row.get("instructions"), row["per_mac"]),
+            *(row.get("cycles_model"), row.get("arena_bytes"), row.get("arena_bound_bytes")),
+            *(row.get("engine_ram_bytes"), row.get("code_bytes"), row.get("engine_flash_bytes")),
+            None if "error" in row else f"{row['outputs_equal']}/{row['samples']}",
+            *(row["ratios"].get(f) for f in ("instructions", "cycles_model")),
+            *(row["ratios"].get(f) for f in ("engine_ram_bytes", "engine_flash_bytes")),
+        )
+        for row in rows
+    ]
+    print(table(head, shown))
+    for row in rows:
+        if "error" in row:
+            print(f"{row['model']} on {row['core']}, {row['optimize']}: {row['error']}")
+    if averages := means(rows):
+        print("\nGeometric means of the ratios to TFLite-Micro")
+        print(table(tuple(averages[0]), [tuple(mean.values()) for mean in averages]))
+    if verdicts:
+        print("\nGoals (ratios: geometric means; code and arena: the worst model)")
+        print(table(tuple(verdicts[0]), [tuple(v.values()) for v in verdicts]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, required=True, metavar="OUT")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="the .tflite files of a folder")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="of the models, these")
+    parser.add_argument("--cores", nargs="+", choices=list(BOARDS), default=list(BOARDS))
+    parser.add_argument("--optimize", nargs="+", choices=LEVELS)
+    parser.add_argument("--jobs", type=int, default=2, help="models measured at the same time")
+    options = parser.parse_args()
+
+    given = options.models
+    models = {p.stem: p for p in sorted(given.glob("*.tflite"))} if given else default_models()
+    if options.only:
+        models = {name: path for name, path in models.items() if name in options.only}
+    if not models:
+        raise SystemExit("there is no model to measure")
+    runs: list[Callable[[], dict[str, Any]]] = []
+    for case in [load(name, path) for name, path in models.items()]:
+        for core in options.cores:
+            levels = options.optimize or (LEVELS if core == "m4" else ("balanced",))
+            runs += [lambda c=case, k=core, level=level: measure(c, k, level) for level in levels]  # type: ignore[misc]
+    with ThreadPoolExecutor(max(options.jobs, 1)) as pool:
+        rows = [row.result() for row in [pool.submit(run) for run in runs]]
+    baseline = read_baseline(SHARED / "data" / "engine_baseline.csv")
+    for row in rows:
+        add_ratios(row, baseline)
+    verdicts = judge(rows)
+    result = {"rows": rows, "geometric_means": means(rows), "goals": verdicts}
+    options.json.write_text(json.dumps(result, indent=2) + "\n")
+    show(rows, verdicts)
+    if wrong := [r for r in rows if r.get("samples") and r["outputs_equal"] != r["samples"]]:
+        raise SystemExit(f"{len(wrong)} of {len(rows)} rows do not equal TFLite-Micro")
+
+
+if __name__ == "__main__":
+    main()

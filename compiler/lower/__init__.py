@@ -52,6 +52,8 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
 
 VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
+IO_TYPES = ("int8", "int16", "float32", "int32", "uint8", "bool", "int64")
+
 __all__ = ["LOWERINGS", "Target", "lower"]
 
 
@@ -78,10 +80,13 @@ def lower(graph: Graph, target: Target) -> Program:
             continue
         if op.name in VIEWS:
             aliases[op.outputs[0]] = op.inputs[0]
+    for t in {*graph.inputs, *graph.outputs}:
+        if graph.tensors[t].dtype not in IO_TYPES:
+            tensor = graph.tensors[t]
+            refused.append(f"the model's {tensor.name!r} is {tensor.dtype}")
     if refused:
         raise UnsupportedModelError(
-            f"the aot engine cannot compile {len(refused)} of {len(graph.ops)} layers: "
-            + "; ".join(refused),
+            "the aot engine cannot compile this model: " + "; ".join(refused),
             hint="change the layers named, or use the tflm engine if TFLite-Micro has them",
         )
     calls += _constant_outputs(graph, folded)
@@ -108,6 +113,8 @@ def _lower_op(op: Op, ctx: Context) -> list[Call]:
         return lowering(op, ctx)
     except KeyError as error:
         raise Refused(f"its option {error} is missing") from error
+    except (ValueError, TypeError, IndexError, ArithmeticError) as error:
+        raise Refused(f"its options and tensors do not fit together ({error})") from error
 
 
 def _output(op: Op, graph: Graph) -> str:

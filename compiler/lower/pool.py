@@ -57,7 +57,11 @@ def lower_mean(op: Op, ctx: Context) -> list[Call]:
     """MEAN over neighbouring dimensions."""
     dtype = ctx.data_type(op)
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
-    axes = {int(a) % len(given.shape) for a in ctx.constant_input(op, 1, "axes").reshape(-1)}
+    rank = len(given.shape)
+    listed = [int(a) for a in ctx.constant_input(op, 1, "axes").reshape(-1)]
+    if not all(-rank <= a < rank for a in listed):
+        raise Refused(f"its axes {listed} are outside its shape")
+    axes = {a % rank for a in listed}
     outer, reduced, inner = _three_dimensions(given.shape, axes)
     if outer * inner != output.elements:
         raise Refused("its output's shape does not fit its axes")

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tinydeploy.compiler.lower.context import Context, Refused, u16
+from tinydeploy.compiler.lower.context import Context, Refused, u16, zero_of
 from tinydeploy.compiler.program import Call
 from tinydeploy.graph import Op
 from tinydeploy.graph_stats import DTYPE_BITS
@@ -27,17 +27,22 @@ def lower_pad(op: Op, ctx: Context) -> list[Call]:
     """PAD and PADV2 with constant paddings."""
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
     size = _element_bytes(given.dtype)
-    paddings = ctx.constant_input(op, 1, "paddings").reshape(-1, 2).tolist()
+    listed = ctx.constant_input(op, 1, "paddings")
+    if listed.shape != (len(given.shape), 2):
+        raise Refused(f"its paddings are {list(listed.shape)} for {len(given.shape)} dimensions")
+    paddings = listed.tolist()
     rank = len(given.shape)
-    if rank > _PAD_DIMENSIONS or len(paddings) != rank or min(min(p) for p in paddings) < 0:
+    if not 0 < rank <= _PAD_DIMENSIONS or min(min(p) for p in paddings) < 0:
         raise Refused(f"paddings {paddings} do not fit its input")
     if output.shape != tuple(d + sum(p) for d, p in zip(given.shape, paddings, strict=True)):
         raise Refused("its output's shape does not fit its paddings")
     fill = np.zeros(1, np.dtype(given.dtype))
     if len(op.inputs) > 2:
-        fill = ctx.constant_input(op, 2, "fill values").astype(fill.dtype).reshape(1)
+        fill = ctx.constant_input(op, 2, "fill values").reshape(-1)
+        if fill.shape != (1,) or fill.dtype != given.dtype:
+            raise Refused("its fill is not one value of the input's type")
     elif given.dtype == "int8":
-        fill[0] = output.zero_points[0] if output.zero_points else 0
+        fill[0] = zero_of(output) if output.scales else 0
     missing = _PAD_DIMENSIONS - rank
     sizes = [1] * missing + list(given.shape)
     before = [0] * missing + [p[0] for p in paddings]

@@ -89,6 +89,32 @@ def test_absurd_scales_are_refused_or_compiled(scale: float) -> None:
     assert "too" in refusal(m, x, y)
 
 
+def test_axes_outside_the_shape_are_refused() -> None:
+    m = ModelBuilder()
+    x = m.tensor((), "int8", 1.0)
+    axis = m.tensor((1,), "int32", data=np.array([0], np.int32))
+    y = m.tensor((), "int8", 1.0)
+    m.op("MEAN", [x, axis], [y])
+    assert "axes" in refusal(m, x, y)
+
+
+def test_a_zero_point_outside_its_type_is_refused() -> None:
+    m = ModelBuilder()
+    x = m.tensor((2, 2), "int8", 1.0, 2**40)
+    paddings = m.tensor((2, 2), "int32", data=np.ones((2, 2), np.int32))
+    y = m.tensor((4, 4), "int8", 1.0, 2**40)
+    m.op("PAD", [x, paddings], [y])
+    assert "zero point" in refusal(m, x, y)
+
+
+def test_a_type_that_firmware_does_not_know_is_refused() -> None:
+    m = ModelBuilder()
+    x = m.tensor((2, 2), "float16")
+    y = m.tensor((4,), "float16")
+    m.op("RESHAPE", [x, -1], [y])
+    assert "float16" in refusal(m, x, y)
+
+
 def test_empty_tensors_are_refused() -> None:
     m = ModelBuilder()
     x = m.tensor((1, 0), "int8", 1.0)

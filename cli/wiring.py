@@ -92,10 +92,19 @@ def tools(registry_root: Path) -> Tools:
 
 
 # ---------------------------------------------------------------- steps that several commands share
+def require_deployable(model: Path) -> None:
+    """Refuse a model that computes wrongly, or not at all, on a microcontroller."""
+    from tinydeploy.pipeline import checks
+    from tinydeploy.tflite import read_graph
+
+    checks.require_deployable(read_graph(model))
+
+
 def build_firmware(
     model: Path, device: DeviceProfile, out: Path, *, engine: str, optimize: str
 ) -> Build:
     """Compile a model and link it for a board, into `out`."""
+    require_deployable(model)
     with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
         sources = Path(scratch) / "source"
         compiled = compiler().compile(

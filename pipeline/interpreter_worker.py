@@ -18,7 +18,7 @@ import resource
 import struct
 import sys
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
@@ -27,7 +27,7 @@ MEMORY_LIMIT_BYTES = 8 << 30
 """Address space of the worker: a hostile model may claim any size."""
 
 
-def write_frame(stream: BinaryIO, header: dict[str, Any], payload: Sequence[bytes] = ()) -> None:
+def write_frame(stream: IO[bytes], header: dict[str, Any], payload: Sequence[bytes] = ()) -> None:
     """Send a JSON header and the concatenation of `payload`."""
     text = json.dumps(header).encode()
     stream.write(PREFIX.pack(len(text), sum(len(part) for part in payload)))
@@ -37,14 +37,14 @@ def write_frame(stream: BinaryIO, header: dict[str, Any], payload: Sequence[byte
     stream.flush()
 
 
-def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
+def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
     """Receive a header and its payload. Raises EOFError when the other side is gone."""
     text_bytes, payload_bytes = PREFIX.unpack(_exactly(stream, PREFIX.size))
     header = json.loads(_exactly(stream, text_bytes))
     return header, _exactly(stream, payload_bytes)
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
+def _exactly(stream: IO[bytes], count: int) -> bytes:
     data = stream.read(count)
     if len(data) != count:
         raise EOFError

@@ -131,10 +131,13 @@ class _Flow:
         self.config, self.devices, self.tools, self.progress = config, devices, tools, progress
         self.cache = StageCache(config.work)
         self.metric = metrics.DEFAULT_METRIC[config.task]
-        self.validation = load_dataset(config.data.validation)
-        self.calibration = (
-            load_dataset(config.data.calibration) if config.data.calibration else None
-        )
+        calibration = config.data.calibration
+        self.validation = self.load(config.data.validation)
+        self.calibration = self.load(calibration) if calibration else None
+
+    def load(self, path: Path) -> Dataset:
+        """A data set; images are resized as the input is described."""
+        return load_dataset(path, description=self.config.input)
 
     # ------------------------------------------------------------ one variant
     def start(self, pool: ThreadPoolExecutor, source: ModelSource, recipe: Recipe) -> _Pending:
@@ -336,7 +339,7 @@ class _Flow:
         """The chosen variants' metric on data that played no part in choosing them."""
         if not self.config.data.test:
             return {}
-        data = load_dataset(self.config.data.test)
+        data = self.load(self.config.data.test)
         chosen = {s.chosen.name for s in selections if s.chosen}
         results = {}
         for variant in variants:

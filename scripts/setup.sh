@@ -55,7 +55,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   say "installing $(grep -c '^[a-z]' requirements.lock) Python packages into .venv"
   [ -x .venv/bin/python ] || "$python" -m venv .venv
   .venv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9
-  VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --require-hashes -r requirements.lock
+  VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --compile-bytecode --require-hashes -r requirements.lock
   VIRTUAL_ENV="$PWD/.venv" .venv/bin/uv pip install -q --no-deps --no-build-isolation -e .
   printf '%s' "$wanted" >"$stamp"
 fi

@@ -36,6 +36,7 @@ def command(
     from tinydeploy.cli import wiring
 
     profile = wiring.devices([device], profiles)[device] if device else None
+    wiring.require_deployable(model)
     compiled = wiring.compiler().compile(
         model, out, device=profile, engine=engine, optimize=optimize, standalone=True
     )

@@ -43,12 +43,13 @@ def command(
     from tinydeploy.pipeline.recipe import load_recipe
     from tinydeploy.pipeline.source import load_source
 
+    raw = options.input_description(**described)
     artifact = convert(
         load_source(model),
         load_recipe(recipe),
         out,
-        calibration=load_dataset(calibration) if calibration else None,
-        description=options.input_description(**described),
+        calibration=load_dataset(calibration, description=raw) if calibration else None,
+        description=raw,
         task=task or "classify",
     )
     if as_json:

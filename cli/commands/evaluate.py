@@ -42,7 +42,7 @@ def command(
     from tinydeploy.pipeline.data import load_dataset
 
     artifact = wiring.artifact(model, options.input_description(**described), task)
-    result = wiring.evaluate(artifact, load_dataset(data), engine)
+    result = wiring.evaluate(artifact, load_dataset(data, description=artifact.input), engine)
     if as_json:
         found = {k: v for k, v in to_json(result).items() if k != "correct"}
         print_json({**found, **result.metrics, result.metric: result.value})

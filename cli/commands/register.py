@@ -53,7 +53,7 @@ def command(
     from tinydeploy.types import ModelSource
 
     artifact = wiring.artifact(model, options.input_description(**described), task)
-    dataset = load_dataset(data)
+    dataset = load_dataset(data, description=artifact.input)
     evaluation = wiring.evaluate(artifact, dataset, "aot", split="validation")
     source = ModelSource(model, "tflite", artifact.source_sha256, artifact.source_name)
     sets = {

@@ -81,8 +81,8 @@ def test_a_full_disk_even_behind_another_error(tmp_path: Path, number: int) -> N
 
 def test_no_permission(tmp_path: Path) -> None:
     with pytest.raises(RegistryError) as caught, translated(tmp_path):
-        raise PermissionError(errno.EACCES, "Permission denied", "/root/x")
-    assert message(caught) == f"{tmp_path}: no permission to write /root/x"
+        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/x")
+    assert message(caught) == f"{tmp_path}: no permission to write /somewhere/x"
 
 
 def test_what_is_ours_or_a_mistake_passes(tmp_path: Path) -> None:

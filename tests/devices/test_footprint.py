@@ -123,7 +123,7 @@ def test_the_engine_has_all_that_it_reaches(tmp_path: Path) -> None:
     assert {"addsf3.o", "mulsf3.o", "divsf3.o", "td_conv.o", "td_float.o"} <= members
     assert not {m for m in members if re.search("main|startup|nrf51|td_command|td_mlperf", m)}
     assert ".text.td_model_invoke" in {section for section, _ in keys}
-    assert ".text.main" in {section for section, _ in linked - keys}
+    assert ".text.startup.main" in {section for section, _ in linked - keys}
 
 
 def test_the_measured_stack_takes_the_reserves_place(small: Small) -> None:

@@ -318,14 +318,10 @@ class _Flow:
                 for b in v.boards or [BoardResult(device.name)]
                 if b.board == device.name
             ]
+            constraints = limits.constraints(device.flash_bytes, device.ram_bytes)
             with self.cache.timed("select"):
-                selection = select(
-                    device.name,
-                    candidates,
-                    limits.constraints(device.flash_bytes, device.ram_bytes),
-                    self.config.objective,
-                )
-                self.tools.registry.select(self.config.name, selection)
+                selection = select(device.name, candidates, constraints, self.config.objective)
+                self.tools.registry.select(self.config.name, selection, constraints)
             selections.append(selection)
         return Deployment(
             self.config.name,

@@ -49,7 +49,7 @@ def command(
     wanted = LimitsConfig(**limits)
     constraints = wanted.constraints(profile.flash_bytes, profile.ram_bytes)
     selection = select(device, store.candidates(name, device), constraints, objective)
-    store.select(name, selection)
+    store.select(name, selection, constraints)
     if as_json:
         print_json(selection)
     else:

@@ -11,7 +11,7 @@ from deployments import SOURCES, make_project, versions
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [("hang@3", "answer"), ("crash@3", "fault"), ("exit@3", ""), ("flood@3", "")],
+    [("hang@3", "answer"), ("crash@3", "crashed"), ("exit@3", ""), ("flood@3", "")],
 )
 def test_a_deployment_survives_broken_firmware(fault: str, words: str, tmp_path: Path) -> None:
     project = make_project(tmp_path, "broken", fault)

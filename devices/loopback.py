@@ -24,7 +24,7 @@ from tinydeploy.devices.link import open_link
 from tinydeploy.devices.measure import measure
 from tinydeploy.devices.protocol import Identity
 from tinydeploy.devices.session import Session
-from tinydeploy.errors import DeviceError
+from tinydeploy.errors import DeviceError, LinkError
 from tinydeploy.ports import Meter
 from tinydeploy.types import Build, DeviceProfile, Measurement
 
@@ -58,6 +58,15 @@ class NativeFirmware:
         except BaseException:
             self.close()
             raise
+
+    def ended(self) -> str | None:
+        """None while the process runs, otherwise its exit status and what it said."""
+        try:
+            status = self._process.wait(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            return None
+        said = self._process.stderr.read() if self._process.stderr else b""
+        return f"exit status {status}. {said.decode(errors='replace')[-2000:]}".strip()
 
     def close(self) -> None:
         """End the process, gently if it can."""
@@ -98,14 +107,9 @@ class NativeFirmware:
                     return int(match[1])
                 if not data or len(text) > 64:
                     break
-        said = b""
-        if self._process.poll() is not None or not text:
-            self._process.kill()
-            with contextlib.suppress(OSError):
-                said = self._process.stderr.read() if self._process.stderr else b""
+        self._process.kill()
         raise DeviceError(
-            "the native firmware did not open its port: "
-            + (said or text or b"it said nothing").decode(errors="replace").strip(),
+            f"the native firmware did not open its port: {text!r}, {self.ended()}",
             hint="build it again; it needs a free port on 127.0.0.1",
         )
 
@@ -140,8 +144,16 @@ def _talk(build: Build, device: DeviceProfile) -> Iterator[Session]:
     """A session with the running firmware of `build`."""
     words = [f"{k}={device.emulator[k]}" for k in SCRIPT_KEYS if device.emulator.get(k)]
     infer_timeout_s = float(device.emulator.get("infer_timeout_s", "60"))
-    with NativeFirmware(build.elf, " ".join(words)) as firmware, open_link(firmware.url) as link:
-        yield Session(link, infer_timeout_s=infer_timeout_s)
+    with NativeFirmware(build.elf, " ".join(words)) as firmware:
+        try:
+            with open_link(firmware.url) as link:
+                yield Session(link, infer_timeout_s=infer_timeout_s)
+        except LinkError as e:
+            if (ended := firmware.ended()) is not None:
+                raise DeviceError(
+                    f"the native firmware ended: {ended}", hint="the program itself is at fault"
+                ) from e
+            raise
 
 
 def _method(device: DeviceProfile, inputs: Sequence[np.ndarray]) -> str:

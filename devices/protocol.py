@@ -17,6 +17,8 @@ from tinydeploy.errors import LinkError
 VERSION = 1
 MAX_SEQ = 65535
 MIN_LINE_BYTES = 80
+ERR_CRC = -4
+ERR_INPUT = -5
 
 DTYPE_BYTES = {
     "int8": 1,

@@ -24,6 +24,9 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 #include "td_link.h"
 #include "td_port.h"
@@ -84,13 +87,20 @@ static void read_values(struct script *script, const char *text)
 
 static void read_fault(char *text)
 {
+    static const char *const kinds[] = {"hang", "crash", "exit", "flood", "reboot"};
     char *at = strchr(text, '@');
-    if (at == NULL) {
-        fail("TD_NATIVE: fault=KIND@N");
+    if (at != NULL) {
+        *at = '\0';
+        fault_at = strtol(at + 1, NULL, 10);
+        for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+            if (strcmp(text, kinds[i]) == 0) {
+                fault_kind = kinds[i];
+            }
+        }
     }
-    *at = '\0';
-    fault_kind = text;
-    fault_at = strtol(at + 1, NULL, 10);
+    if (fault_kind == NULL || fault_at < 1) {
+        fail("TD_NATIVE: fault=KIND@N, KIND one of hang, crash, exit, flood, reboot");
+    }
 }
 
 /* ---------------------------------------------------------------- the line */
@@ -114,6 +124,9 @@ static void serve_tcp(void)
     struct pollfd waiting[2] = {{.fd = -1, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
     int on = 1;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);   /* also when a model hangs and nobody reads the line */
+#endif
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
         listen(listener, 1) != 0 ||

@@ -1,4 +1,5 @@
 /* A hand-written model behind td_model.h: 100 int8 and 2 float32 in, 100 int8 and 3 int16 out.
+ * With TOY_ECHO its first output is its first input, taken as that dtype.
  *
  * out0[i] = in0[i] + 1 (wrapping), out1 = {sum of in0, in1[0] > in1[1], calls since reset}.
  * It destroys its inputs, as planned arenas do, so that a firmware which does not copy the input
@@ -15,6 +16,14 @@ static struct {
     int16_t out1[3];
 } arena;
 
+#ifndef TOY_ECHO
+#define TOY_OUT0_DTYPE TD_INT8
+#define TOY_STEP 1u
+#else
+#define TOY_OUT0_DTYPE TOY_ECHO
+#define TOY_STEP 0u
+#endif
+
 static int16_t calls;
 
 const struct td_io td_model_inputs[] = {
@@ -22,7 +31,7 @@ const struct td_io td_model_inputs[] = {
     {arena.in1, sizeof arena.in1, TD_FLOAT32},
 };
 const struct td_io td_model_outputs[] = {
-    {arena.out0, sizeof arena.out0, TD_INT8},
+    {arena.out0, sizeof arena.out0, TOY_OUT0_DTYPE},
     {arena.out1, sizeof arena.out1, TD_INT16},
 };
 const uint8_t td_model_input_count = 2;
@@ -42,7 +51,7 @@ void td_model_invoke(void)
     }
     for (int i = 0; i < 100; i++) {
         sum += arena.in0[i];
-        arena.out0[i] = (int8_t)(uint8_t)((uint8_t)arena.in0[i] + 1u);
+        arena.out0[i] = (int8_t)(uint8_t)((uint8_t)arena.in0[i] + TOY_STEP);
     }
     arena.out1[0] = (int16_t)sum;
     arena.out1[1] = arena.in1[0] > arena.in1[1];

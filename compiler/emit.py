@@ -169,6 +169,8 @@ def _comment(text: str) -> str:
 
 
 def _literal(value: Any) -> str:
+    if isinstance(value, str):  # the name of a function
+        return value
     if isinstance(value, list | tuple):
         return "{" + ", ".join(_literal(v) for v in value) + "}"
     if isinstance(value, float):

@@ -1,7 +1,204 @@
-"""Variants for Cortex-M with the DSP extension (M4, M7, M33, M35P, M55, M85)."""
+"""Variants for Cortex-M with the DSP extension (M4, M7, M33, M35P, M55, M85).
+
+See td_kernels_dsp.h for the layouts, td_block_dsp.c for what the blocks compute.
+"""
 
 from __future__ import annotations
 
-from tinydeploy.compiler.lower.variant import Variant
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-VARIANTS: tuple[Variant, ...] = ()
+import numpy as np
+
+from tinydeploy.compiler.lower.context import Target
+from tinydeploy.compiler.lower.layer import Layer, read_conv, read_matmul
+from tinydeploy.compiler.lower.packing import bytes_of_words, input_pairs, join_two, padded
+from tinydeploy.compiler.lower.requant import Requant, requant
+from tinydeploy.compiler.lower.variant import Candidate, Variant
+from tinydeploy.compiler.program import Call, Data
+
+
+@dataclass(frozen=True)
+class Block:
+    """A kernel for a block of channels; instruction counts are those of the assembler."""
+
+    kernel: str
+    channels: int
+    group: int  # inputs a step
+    wide: bool  # int16 weights
+    step_instructions: int
+    block_instructions: int
+
+
+PAIR_W8 = Block("td_pair_w8", 2, 4, False, 12, 39)
+PAIR_W16 = Block("td_pair_w16", 2, 4, True, 10, 34)
+QUAD_W8 = Block("td_quad_w8", 4, 8, False, 27, 46)
+QUAD_W16 = Block("td_quad_w16", 4, 8, True, 21, 40)
+
+
+def _matmul(block: Block, call: Call) -> Candidate | None:
+    """Pixels in pairs."""
+    layer = read_matmul(call)
+    if layer.rows < 2:
+        return None
+    made = _product(block, layer)
+    if made is None:
+        return None
+    params, relu = made
+    scratch = _pair_scratch(params)
+    replaced = _replace(
+        call,
+        "td_matmul_s8_dsp",
+        {"product": params, "pair": f"{block.kernel}{'_relu' if relu else ''}_dsp"},
+        scratch,
+    )
+    return Candidate(replaced, _pair_instructions(block, layer, params))
+
+
+def _vector(block: Block, call: Call) -> Candidate | None:
+    """One row."""
+    layer = read_matmul(call)
+    if layer.rows != 1:
+        return None
+    made = _product(block, layer)
+    if made is None:
+        return None
+    params, _ = made
+    scratch = 16 * params["block"]["groups"] + _aside(params)
+    replaced = _replace(
+        call, "td_vector_s8_dsp", {"product": params, "quad": f"{block.kernel}_dsp"}, scratch
+    )
+    blocks = params["padded_channels"] // block.channels
+    steps = params["block"]["groups"] * block.step_instructions
+    return Candidate(replaced, blocks * (steps + block.block_instructions) + 1.1 * layer.depth)
+
+
+def _conv(block: Block, call: Call) -> Candidate | None:
+    """Windows in pairs."""
+    layer = read_conv(call)
+    made = _product(block, layer)
+    if made is None:
+        return None
+    params, relu = made
+    w = layer.window
+    scratch = _pair_scratch(params)
+    if w["in_c"] % 4 or w["dilation_h"] > 1 or w["dilation_w"] > 1:
+        scratch += layer.depth
+    replaced = _replace(
+        call,
+        "td_conv_s8_dsp",
+        {
+            "window": w,
+            "in_zero": layer.in_zero,
+            "matmul": {
+                "product": params,
+                "pair": f"{block.kernel}{'_relu' if relu else ''}_dsp",
+            },
+        },
+        scratch,
+    )
+    return Candidate(replaced, _pair_instructions(block, layer, params))
+
+
+def _product(block: Block, layer: Layer) -> tuple[dict[str, Any], bool] | None:
+    """Initializer of struct td_product_dsp, and whether it is like a ReLU."""
+    scale = requant(layer)
+    stream = None if scale is None else _stream(block, layer, scale)
+    if scale is None or stream is None:
+        return None
+    params = {
+        "rows": layer.rows,
+        "depth": layer.depth,
+        "channels": layer.channels,
+        "padded_channels": -(-layer.channels // block.channels) * block.channels,
+        "out_min": layer.out_min,
+        "out_max": layer.out_max,
+        "block": {
+            "stream": Data("weights", stream),
+            "stream_bytes": stream.nbytes,
+            "groups": -(-layer.depth // block.group),
+            "zero_and_half": 2 * layer.out_zero + 1,
+        },
+    }
+    return params, scale.relu
+
+
+def _stream(block: Block, layer: Layer, scale: Requant) -> np.ndarray | None:
+    """Everything that a block reads, [blocks][words]; None where its arithmetic does not hold it."""
+    n = block.channels
+    weights = padded(padded(layer.weights, block.group, axis=1), n)
+    bias = padded(layer.bias.astype(np.int64), n)
+    if block.wide:
+        words = input_pairs(2 * weights.astype(np.int64))
+        bias = 2 * bias
+    else:
+        largest = padded(layer.largest_sum(), n)
+        joined = join_two(weights)
+        if joined is None or (256 * largest[1::2] + largest[0::2] >= 2**31).any():
+            return None
+        words = input_pairs(joined)
+        bias = bias.copy()
+        bias[1::2] = 256 * bias[1::2] + bias[0::2]
+    blocks = bias.size // n
+    rows = words.shape[0] // blocks
+    # [blocks][rows][groups of 4][2]: pairs read both words of a channel, quads a word of each.
+    words = words.reshape(blocks, rows, -1, 2)
+    order = (0, 2, 1, 3) if n == 2 else (0, 2, 3, 1)
+    return np.concatenate(
+        [
+            bias.astype(np.int32).reshape(blocks, n),
+            words.transpose(order).reshape(blocks, -1),
+            padded(scale.multiplier, n).reshape(blocks, n),
+            bytes_of_words(padded(scale.down, n).reshape(blocks, n)).reshape(blocks, 1),
+        ],
+        axis=1,
+    )
+
+
+def _pair_scratch(params: Mapping[str, Any]) -> int:
+    return 16 * int(params["block"]["groups"]) + 2 * _aside(params)
+
+
+def _aside(params: Mapping[str, Any]) -> int:
+    """Bytes for a pixel's outputs where channels are padded."""
+    padded_channels = int(params["padded_channels"])
+    return padded_channels if padded_channels != params["channels"] else 0
+
+
+def _pair_instructions(block: Block, layer: Layer, params: Mapping[str, Any]) -> float:
+    blocks = params["padded_channels"] // block.channels
+    steps = params["block"]["groups"] * block.step_instructions
+    calls = (layer.rows + 1) // 2
+    return calls * (blocks * (steps + block.block_instructions) + 2.2 * layer.depth)
+
+
+def _replace(call: Call, kernel: str, params: Mapping[str, Any], scratch_bytes: int) -> Call:
+    return dataclasses.replace(
+        call,
+        kernel=kernel,
+        struct=kernel,
+        params=params,
+        takes_scratch=True,
+        scratch_bytes=scratch_bytes,
+    )
+
+
+def _suits(target: Target) -> bool:
+    return target.dsp
+
+
+def _variant(portable: str, make: Callable[[Call], Candidate | None]) -> Variant:
+    return Variant(portable, _suits, make)
+
+
+VARIANTS = (
+    _variant("td_matmul_s8", partial(_vector, QUAD_W8)),
+    _variant("td_matmul_s8", partial(_vector, QUAD_W16)),
+    _variant("td_matmul_s8", partial(_matmul, PAIR_W8)),
+    _variant("td_matmul_s8", partial(_matmul, PAIR_W16)),
+    _variant("td_conv_s8", partial(_conv, PAIR_W8)),
+    _variant("td_conv_s8", partial(_conv, PAIR_W16)),
+)

@@ -1,0 +1,263 @@
+/* The inner blocks of the products: assembler, since the loops below need every register and the
+ * order of LDM; the macros are one description of all variants.
+ *
+ * Requantization: with doubled sums and C = 2^(right - 1) + out_zero * 2^right, which is
+ * (2 * out_zero + 1) << down, `SMMLAR sum, multiplier, C` and a shift by `right` are exactly the
+ * reference's two roundings for sums that are not negative. Negative ones need C - 1; where no
+ * output is below out_zero they are clamped anyway. The last bit of the shift is SSAT's. */
+#include "td_kernels.h"
+
+#if defined(__ARM_FEATURE_DSP)
+#include <stddef.h>
+
+_Static_assert(offsetof(struct td_block_dsp, stream_bytes) == 4, "the blocks load the struct at once");
+_Static_assert(offsetof(struct td_block_dsp, groups) == 8, "the blocks load the struct at once");
+_Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this order");
+
+#define TD_NAKED __attribute__((naked))
+#define TD_UNUSED __attribute__((unused))
+
+/* `sum` becomes an output; `down` is in the lowest byte of its register, C in its own. `t` is
+ * a free register, which may be C's where that serves no other sum. */
+#define TD_REQUANT_RELU(sum, multiplier, c, t)                 \
+    "smmlar " sum ", " sum ", " multiplier ", " c "\n"
+#define TD_REQUANT_ANY(sum, multiplier, c, t)                  \
+    "add " t ", " c ", " sum ", asr #31\n"                     \
+    "smmlar " sum ", " sum ", " multiplier ", " t "\n"
+#define TD_ROUND(sum, down)                                    \
+    "asr " sum ", " sum ", " down "\n"                         \
+    "ssat " sum ", #8, " sum ", asr #1\n"
+
+/* Enters the unrolled loop at label 2, of `unroll` steps of `bytes` each, so that the first round
+ * takes what is left over by whole rounds. r6: steps; r4 and `entry` are written. */
+#define TD_ENTRY(unroll, bytes, entry)                         \
+    "rsb r6, r6, #0\n"                                         \
+    "and r6, r6, #" #unroll " - 1\n"                           \
+    "mov r4, #" #bytes "\n"                                    \
+    "adr " entry ", 2f\n"                                      \
+    "mla " entry ", r6, r4, " entry "\n"                       \
+    "orr " entry ", " entry ", #1\n"
+
+/* ---- two pixels, two channels: r0, r1 the sums of channel 0, r2, r3 of channel 1; r12 stream,
+ * lr column. On the stack: stream_end, out0, out1, column, zero_and_half; w16: column_end, entry.
+ */
+
+#define TD_PAIR_W8_STEP                                        \
+    "ldmia r12!, {r4, r5}\n"                                   \
+    "ldmia lr!, {r6-r9}\n"                                     \
+    "smlad r3, r4, r8, r3\n"                                   \
+    "smlad r2, r4, r6, r2\n"                                   \
+    "sxtb16 r4, r4\n"                                          \
+    "smlad r1, r4, r8, r1\n"                                   \
+    "smlad r0, r4, r6, r0\n"                                   \
+    "smlad r3, r5, r9, r3\n"                                   \
+    "smlad r2, r5, r7, r2\n"                                   \
+    "sxtb16 r5, r5\n"                                          \
+    "smlad r1, r5, r9, r1\n"                                   \
+    "smlad r0, r5, r7, r0\n"
+
+#define TD_PAIR_W16_STEP                                       \
+    "ldmia r12!, {r4-r7}\n"                                    \
+    "ldmia lr!, {r8-r11}\n"                                    \
+    "smlad r1, r4, r10, r1\n"                                  \
+    "smlad r0, r4, r8, r0\n"                                   \
+    "smlad r3, r6, r10, r3\n"                                  \
+    "smlad r2, r6, r8, r2\n"                                   \
+    "smlad r1, r5, r11, r1\n"                                  \
+    "smlad r0, r5, r9, r0\n"                                   \
+    "smlad r3, r7, r11, r3\n"                                  \
+    "smlad r2, r7, r9, r2\n"
+
+#define TD_PAIR_BEGIN                                          \
+    "push {r4-r11, lr}\n"                                      \
+    "mov r8, r2\n"                                             \
+    "mov r9, r3\n"                                             \
+    "mov lr, r1\n"                                             \
+    "ldmia r0, {r4-r7}\n"                                      \
+    "mov r12, r4\n"                                            \
+    "add r5, r5, r4\n"                                         \
+    "add r10, r1, r6, lsl #4\n"
+
+/* From doubled sums to the next two channels. */
+#define TD_PAIR_FINISH(REQUANT)                                \
+    "ldmia r12!, {r4-r6}\n"                                    \
+    "ldr r7, [sp, #16]\n"                                      \
+    "lsl lr, r7, r6\n"                                         \
+    REQUANT("r0", "r4", "lr", "r8")                            \
+    REQUANT("r1", "r4", "lr", "r9")                            \
+    TD_ROUND("r0", "r6")                                       \
+    TD_ROUND("r1", "r6")                                       \
+    "lsr r6, r6, #8\n"                                         \
+    "lsl lr, r7, r6\n"                                         \
+    REQUANT("r2", "r5", "lr", "r8")                            \
+    REQUANT("r3", "r5", "lr", "r9")                            \
+    TD_ROUND("r2", "r6")                                       \
+    TD_ROUND("r3", "r6")                                       \
+    "ldmia sp, {r4, r8, r9, lr}\n"                             \
+    "strb r1, [r9], #1\n"                                      \
+    "strb r3, [r9], #1\n"                                      \
+    "strb r0, [r8], #1\n"                                      \
+    "strb r2, [r8], #1\n"                                      \
+    "strd r8, r9, [sp, #4]\n"                                  \
+    "cmp r12, r4\n"                                            \
+    "bne 1b\n"
+
+#define TD_DEFINE_PAIR_W8(name, REQUANT)                       \
+    TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
+                       TD_UNUSED int8_t *out0, TD_UNUSED int8_t *out1)                           \
+    {                                                          \
+        __asm__ volatile(                                      \
+            TD_PAIR_BEGIN                                      \
+            "push {r7}\n"                                      \
+            "push {r5, r8, r9, lr}\n"                          \
+            TD_ENTRY(8, 48, "r11")                             \
+            "1: ldmia r12!, {r0, r2}\n"                        \
+            "mov r1, r0\n"                                     \
+            "mov r3, r2\n"                                     \
+            "bx r11\n"                                         \
+            ".balign 4\n"                                      \
+            "2: .rept 8\n"                                     \
+            TD_PAIR_W8_STEP                                    \
+            ".endr\n"                                          \
+            "cmp lr, r10\n"                                    \
+            "bne 2b\n"                                         \
+            "subs r2, r2, r0\n"                                \
+            "subs r3, r3, r1\n"                                \
+            "asrs r2, r2, #7\n"                                \
+            "asrs r3, r3, #7\n"                                \
+            "lsls r0, r0, #1\n"                                \
+            "lsls r1, r1, #1\n"                                \
+            TD_PAIR_FINISH(REQUANT)                            \
+            "add sp, sp, #20\n"                                \
+            "pop {r4-r11, pc}\n");                             \
+    }
+
+#define TD_DEFINE_PAIR_W16(name, REQUANT)                      \
+    TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
+                       TD_UNUSED int8_t *out0, TD_UNUSED int8_t *out1)                           \
+    {                                                          \
+        __asm__ volatile(                                      \
+            TD_PAIR_BEGIN                                      \
+            TD_ENTRY(8, 40, "r11")                             \
+            "push {r7, r10, r11}\n"                            \
+            "push {r5, r8, r9, lr}\n"                          \
+            "1: ldmia r12!, {r0, r2}\n"                        \
+            "mov r1, r0\n"                                     \
+            "mov r3, r2\n"                                     \
+            "ldr pc, [sp, #24]\n"                              \
+            ".balign 4\n"                                      \
+            "2: .rept 8\n"                                     \
+            TD_PAIR_W16_STEP                                   \
+            ".endr\n"                                          \
+            "ldr r4, [sp, #20]\n"                              \
+            "cmp lr, r4\n"                                     \
+            "bne 2b\n"                                         \
+            TD_PAIR_FINISH(REQUANT)                            \
+            "add sp, sp, #28\n"                                \
+            "pop {r4-r11, pc}\n");                             \
+    }
+
+TD_DEFINE_PAIR_W8(td_pair_w8_dsp, TD_REQUANT_ANY)
+TD_DEFINE_PAIR_W8(td_pair_w8_relu_dsp, TD_REQUANT_RELU)
+TD_DEFINE_PAIR_W16(td_pair_w16_dsp, TD_REQUANT_ANY)
+TD_DEFINE_PAIR_W16(td_pair_w16_relu_dsp, TD_REQUANT_RELU)
+
+/* ---- one pixel, four channels: r0 to r3 the sums; r12 stream, lr column. On the stack: column,
+ * column_end, entry, zero_and_half, stream_end, out. */
+
+#define TD_QUAD_W8_HALF(x02, x13)                              \
+    "ldmia r12!, {r4-r7}\n"                                    \
+    "smlad r1, r4, " x02 ", r1\n"                              \
+    "smlad r3, r5, " x02 ", r3\n"                              \
+    "sxtb16 r4, r4\n"                                          \
+    "sxtb16 r5, r5\n"                                          \
+    "smlad r0, r4, " x02 ", r0\n"                              \
+    "smlad r2, r5, " x02 ", r2\n"                              \
+    "smlad r1, r6, " x13 ", r1\n"                              \
+    "smlad r3, r7, " x13 ", r3\n"                              \
+    "sxtb16 r6, r6\n"                                          \
+    "sxtb16 r7, r7\n"                                          \
+    "smlad r0, r6, " x13 ", r0\n"                              \
+    "smlad r2, r7, " x13 ", r2\n"
+
+#define TD_QUAD_W8_STEP                                        \
+    "ldmia lr!, {r8-r11}\n"                                    \
+    TD_QUAD_W8_HALF("r8", "r9")                                \
+    TD_QUAD_W8_HALF("r10", "r11")
+
+#define TD_QUAD_W16_QUARTER(x)                                 \
+    "ldmia r12!, {r4-r7}\n"                                    \
+    "smlad r0, r4, " x ", r0\n"                                \
+    "smlad r1, r5, " x ", r1\n"                                \
+    "smlad r2, r6, " x ", r2\n"                                \
+    "smlad r3, r7, " x ", r3\n"
+
+#define TD_QUAD_W16_STEP                                       \
+    "ldmia lr!, {r8-r11}\n"                                    \
+    TD_QUAD_W16_QUARTER("r8")                                  \
+    TD_QUAD_W16_QUARTER("r9")                                  \
+    TD_QUAD_W16_QUARTER("r10")                                 \
+    TD_QUAD_W16_QUARTER("r11")
+
+#define TD_QUAD_DOUBLE                                         \
+    "subs r1, r1, r0\n"                                        \
+    "subs r3, r3, r2\n"                                        \
+    "asrs r1, r1, #7\n"                                        \
+    "asrs r3, r3, #7\n"                                        \
+    "lsls r0, r0, #1\n"                                        \
+    "lsls r2, r2, #1\n"
+
+#define TD_QUAD_CHANNEL(sum, multiplier)                       \
+    "lsl r10, r9, r8\n"                                        \
+    TD_REQUANT_ANY(sum, multiplier, "r10", "r10")              \
+    TD_ROUND(sum, "r8")
+
+#define TD_DEFINE_QUAD(name, STEP, bytes, DOUBLE)              \
+    TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
+                       TD_UNUSED int8_t *out)                  \
+    {                                                          \
+        __asm__ volatile(                                      \
+            "push {r4-r11, lr}\n"                              \
+            "mov r8, r2\n"                                     \
+            "ldmia r0, {r4-r7}\n"                              \
+            "mov r12, r4\n"                                    \
+            "add r5, r5, r4\n"                                 \
+            "add r2, r1, r6, lsl #4\n"                         \
+            TD_ENTRY(4, bytes, "r3")                           \
+            "push {r5, r8}\n"                                  \
+            "push {r1, r2, r3, r7}\n"                          \
+            "1: ldmia r12!, {r0-r3}\n"                         \
+            "ldr lr, [sp]\n"                                   \
+            "ldr pc, [sp, #8]\n"                               \
+            ".balign 4\n"                                      \
+            "2: .rept 4\n"                                     \
+            STEP                                               \
+            ".endr\n"                                          \
+            "ldr r4, [sp, #4]\n"                               \
+            "cmp lr, r4\n"                                     \
+            "bne 2b\n"                                         \
+            DOUBLE                                             \
+            "ldmia r12!, {r4-r8}\n"                            \
+            "ldr r9, [sp, #12]\n"                              \
+            TD_QUAD_CHANNEL("r0", "r4")                        \
+            "lsr r8, r8, #8\n"                                 \
+            TD_QUAD_CHANNEL("r1", "r5")                        \
+            "lsr r8, r8, #8\n"                                 \
+            TD_QUAD_CHANNEL("r2", "r6")                        \
+            "lsr r8, r8, #8\n"                                 \
+            TD_QUAD_CHANNEL("r3", "r7")                        \
+            "ldrd r4, r5, [sp, #16]\n"                         \
+            "strb r1, [r5, #1]\n"                              \
+            "strb r2, [r5, #2]\n"                              \
+            "strb r3, [r5, #3]\n"                              \
+            "strb r0, [r5], #4\n"                              \
+            "str r5, [sp, #20]\n"                              \
+            "cmp r12, r4\n"                                    \
+            "bne 1b\n"                                         \
+            "add sp, sp, #24\n"                                \
+            "pop {r4-r11, pc}\n");                             \
+    }
+
+TD_DEFINE_QUAD(td_quad_w8_dsp, TD_QUAD_W8_STEP, 108, TD_QUAD_DOUBLE)
+TD_DEFINE_QUAD(td_quad_w16_dsp, TD_QUAD_W16_STEP, 84, "")
+#endif

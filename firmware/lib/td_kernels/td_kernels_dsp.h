@@ -1,0 +1,66 @@
+/* td_kernels_dsp.h: kernels for Cortex-M cores with the DSP extension. They compute the same bytes
+ * as the portable kernels whose names they extend; compiler/lower/dsp.py checks what they demand of
+ * a layer and packs its constants. */
+#ifndef TD_KERNELS_DSP_H
+#define TD_KERNELS_DSP_H
+#include <stdint.h>
+
+/* A block computes all channels of one or two pixels, from columns of int16.
+ *
+ * Inputs of a pixel stand in groups of four, each group as the words (k0, k2), (k1, k3): the order
+ * in which SXTB16 widens bytes. `stream` holds, for each block of channels in turn, what the block
+ * reads, in the order of reading: biases, weights, multipliers, and a byte a channel that is one
+ * less than its right shift.
+ *   w8: a halfword is 256 * w1 + w0 of two channels. SMLAD with it sums 256 * A + B; SXTB16 makes
+ *       w0 of it, with which SMLAD sums B.
+ *   w16: weights and biases are doubled, as SMMLAR wants the sums. */
+struct td_block_dsp {
+    const int32_t *stream;
+    uint32_t stream_bytes;
+    uint32_t groups;            /* of 4 inputs for pairs, of 8 for quads */
+    int32_t zero_and_half;      /* 2 * out_zero + 1 */
+};
+
+/* Two pixels, two channels at a time; in the column the groups of the pixels alternate. Of outputs
+ * at the same place, those of the first pixel remain. `relu`: no output is below out_zero. */
+typedef void td_pair_dsp(const struct td_block_dsp *p, const uint32_t *column, int8_t *out0,
+                         int8_t *out1);
+td_pair_dsp td_pair_w8_dsp, td_pair_w8_relu_dsp, td_pair_w16_dsp, td_pair_w16_relu_dsp;
+
+/* One pixel, four channels at a time. */
+typedef void td_quad_dsp(const struct td_block_dsp *p, const uint32_t *column, int8_t *out);
+td_quad_dsp td_quad_w8_dsp, td_quad_w16_dsp;
+
+/* What the blocks leave to do: they write whole blocks of channels, clamped to int8. */
+struct td_product_dsp {
+    uint32_t rows, depth, channels;
+    uint32_t padded_channels;   /* a multiple of the block's; if it is more, out goes via scratch */
+    int16_t out_min, out_max;
+    struct td_block_dsp block;
+};
+
+/* scratch: a column of two pixels, then the outputs of two pixels where channels are padded. */
+struct td_matmul_s8_dsp {
+    struct td_product_dsp product;
+    td_pair_dsp *pair;
+};
+void td_matmul_s8_dsp(const struct td_matmul_s8_dsp *p, const int8_t *in, int8_t *out,
+                      void *scratch);
+
+/* One row. scratch: a column, then the outputs where channels are padded. */
+struct td_vector_s8_dsp {
+    struct td_product_dsp product;
+    td_quad_dsp *quad;
+};
+void td_vector_s8_dsp(const struct td_vector_s8_dsp *p, const int8_t *in, int8_t *out,
+                      void *scratch);
+
+/* scratch as for td_matmul_s8_dsp, then a window in bytes unless whole pixels are groups of 4. */
+struct td_conv_s8_dsp {
+    struct td_window window;
+    int8_t in_zero;
+    struct td_matmul_s8_dsp matmul;
+};
+void td_conv_s8_dsp(const struct td_conv_s8_dsp *p, const int8_t *in, int8_t *out, void *scratch);
+
+#endif

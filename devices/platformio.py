@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -197,29 +198,37 @@ def _environment() -> dict[str, str]:
 
 
 def _run(held: project.Project, device: DeviceProfile) -> None:
-    folder = held.folder
+    """Run PlatformIO in a project; all that it started ends with it, whatever ends us."""
     command = [sys.executable, "-m", "platformio", "run", "--silent", "--environment", device.name]
     try:
-        result = subprocess.run(
+        process = subprocess.Popen(
             command,
-            cwd=folder,
+            cwd=held.folder,
             env=_environment(),
             pass_fds=(held.lock,),  # a build that outlives us keeps others out
+            start_new_session=True,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=BUILD_TIMEOUT_S,
         )
-    except subprocess.TimeoutExpired as e:
-        raise DeviceError(
-            f"PlatformIO did not finish within {BUILD_TIMEOUT_S:g} s",
-            hint=f"run `pio run` in {folder} to see where it stays",
-        ) from e
     except OSError as e:
         raise DeviceError(f"PlatformIO does not start: {e}", hint="install platformio") from e
-    if result.returncode:
-        raise _translate(result.stdout + result.stderr, folder, device)
+    with process:
+        try:
+            said, _ = process.communicate(timeout=BUILD_TIMEOUT_S)
+        except subprocess.TimeoutExpired as e:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise DeviceError(
+                f"PlatformIO did not finish within {BUILD_TIMEOUT_S:g} s",
+                hint=f"run `pio run` in {held.folder} to see where it stays",
+            ) from e
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise _translate(said, held.folder, device)
 
 
 def _translate(said: str, folder: Path, device: DeviceProfile) -> Exception:

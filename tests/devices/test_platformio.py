@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,50 @@ def test_pio_run_builds_the_project_by_hand(small: Small, tmp_path: Path) -> Non
     board.write_text(json.dumps(data))
     result = by_hand(copy)
     assert result.returncode != 0 and "greater than maximum allowed" in result.stderr
+
+
+# ---------------------------------------------------------------- many at once, and killed ones
+def test_two_models_at_once_for_one_board(tmp_path: Path) -> None:
+    device = find(CORTEX_M4)
+
+    def build(model: Path) -> tuple[str, bytes]:
+        compiled = compile_small(model, device, tmp_path / model.stem)
+        out = tmp_path / model.stem / "out"
+        result = PlatformioBuilder().build(compiled, model, device, out)
+        return result.build_id, (out / "firmware.bin").read_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [*pool.map(build, [SMALL_MODEL, OTHER_MODEL] * 2)]
+    assert results[0] == results[2] != results[1] == results[3]
+    for build_id, image in results:
+        assert build_id.encode() in image
+
+
+BUILDS = """
+import sys
+from pathlib import Path
+sys.path.append(sys.argv[1])
+from builds import SMALL_MODEL, build_small
+print("starts", flush=True)
+build_small(SMALL_MODEL, "qemu-cortex-m4", Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_build_leaves_nothing_half_made(tmp_path: Path) -> None:
+    """Killed at several moments of a first build; the next one finds a cache that works."""
+    environment = os.environ | {"TINYDEPLOY_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", BUILDS, str(Path(__file__).parent), str(tmp_path)]
+    for seconds in (0.15, 0.6, 1.5):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+        assert process.stdout is not None and process.stdout.readline() == b"starts\n"
+        time.sleep(seconds)
+        process.kill()
+        process.communicate()
+        out = tmp_path / "build"
+        assert not out.exists() or load_build(out).board == CORTEX_M4
+    subprocess.run(command, env=environment, check=True, timeout=300)
+    build = load_build(tmp_path / "build")
+    assert build.build_id.encode() in (build.directory / "firmware.bin").read_bytes()
 
 
 # ---------------------------------------------------------------- what goes wrong

@@ -24,6 +24,7 @@ COMMANDS = {
     "flash": "Put built firmware on a board.",
     "measure": "Run built firmware with real inputs; compare and count.",
     "run": "Run a .tflite on a board and save its outputs.",
+    "profile": "Take an inference apart, layer by layer.",
     "register": "Register a variant with its accuracy and footprint.",
     "select": "Choose the smallest sufficient registered variant for a board.",
     "devices": "The boards: list, show.",

@@ -19,6 +19,7 @@ from tinydeploy.types import (
     Evaluation,
     InputDescription,
     Measurement,
+    Profile,
     Task,
     to_json,
 )
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tinydeploy.compiler.aot import AotCompiler
+    from tinydeploy.graph import Graph
     from tinydeploy.pipeline.data import Dataset
     from tinydeploy.pipeline.run import Tools
     from tinydeploy.ports import Builder, Predictor, Runner
@@ -101,14 +103,20 @@ def require_deployable(model: Path) -> None:
 
 
 def build_firmware(
-    model: Path, device: DeviceProfile, out: Path, *, engine: str, optimize: str
+    model: Path,
+    device: DeviceProfile,
+    out: Path,
+    *,
+    engine: str,
+    optimize: str,
+    profile: bool = False,
 ) -> Build:
-    """Compile a model and link it for a board, into `out`."""
+    """Compile a model and link it for a board, into `out`; with `profile` it marks its layers."""
     require_deployable(model)
     with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
         sources = Path(scratch) / "source"
         compiled = compiler().compile(
-            model, sources, device=device, engine=engine, optimize=optimize
+            model, sources, device=device, engine=engine, optimize=optimize, profile=profile
         )
         return builder().build(compiled, model, device, out)
 
@@ -188,4 +196,45 @@ def figures(build: Build, measurement: Measurement) -> dict[str, Any]:
         },
         "origin": dict(measurement.origin),
         "method": measurement.method,
+    }
+
+
+def layer_costs(graph: Graph, parts: Profile, whole: Measurement) -> dict[str, Any]:
+    """What `profile --json` prints: a row a layer, and how well their sum meets the whole.
+
+    `whole` is the measurement of ordinary firmware with the same input. What the engine does
+    between layers is in `outside`, and in the sum.
+    """
+    from tinydeploy.graph_stats import macs
+
+    counted = parts.instructions is not None
+    unit = "instructions" if counted else "latency_us"
+    total = getattr(parts, unit) or 0
+    samples = getattr(whole, unit)
+    rows = []
+    for cost in parts.layers:
+        op = graph.ops[cost.layer]
+        value = getattr(cost, unit)
+        work = macs(op, graph)
+        rows.append(
+            {
+                "layer": cost.layer,
+                "op": op.name,
+                "output_shape": "x".join(map(str, graph.tensors[op.outputs[0]].shape)),
+                "macs": work,
+                **to_json(cost),
+                "share": value / total if total else 0.0,
+                "per_mac": value / work if work else None,
+            }
+        )
+    return {
+        "board": parts.board,
+        "unit": unit,
+        "layers": rows,
+        "outside": total - sum(row[unit] for row in rows),
+        "sum": total,
+        "whole": samples[-1],
+        "sum_over_whole": total / samples[-1] if samples[-1] else 1.0,
+        "cycles_model": parts.cycles_model,
+        "origin": dict(parts.origin),
     }

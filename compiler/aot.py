@@ -30,9 +30,12 @@ class AotCompiler:
         device: DeviceProfile | None = None,
         engine: str = "aot",
         optimize: str = "balanced",
+        profile: bool = False,
         standalone: bool = False,
     ) -> Compiled:
         """Write C sources to `out`, whole or not at all.
+
+        With `profile` the sources mark where each layer begins (firmware/include/td_profile.h).
 
         `standalone` adds the kernels and headers, so that `cc -c out/*.c` compiles; they are not
         listed in `files`, which holds the model's own sources. Raises UnsupportedModelError naming
@@ -44,7 +47,7 @@ class AotCompiler:
             return bundle(model, out, device)
         if engine != "aot":
             raise UsageError(f"no engine is called {engine!r}", hint="use aot or tflm")
-        graph, sources, plan = _compile(model, target_of(device, optimize))
+        graph, sources, plan = _compile(model, target_of(device, optimize), profile)
         with staged_directory(out) as folder:
             for name, text in sources.items():
                 (folder / name).write_text(text)
@@ -57,6 +60,7 @@ class AotCompiler:
             engine=engine,
             optimize=optimize,
             arena_bytes=plan.arena_bytes,
+            profiled_layers=len(graph.ops) if profile else 0,
         )
 
     def native(self, model: Path, *, optimize: str = "balanced") -> Predictor:
@@ -76,11 +80,13 @@ def target_of(device: DeviceProfile | None, optimize: str) -> Target:
     return Target(device.core, device.dsp, device.helium, device.fpu, optimize)
 
 
-def _compile(model: Path, target: Target) -> tuple[Graph, dict[str, str], Plan]:
+def _compile(
+    model: Path, target: Target, profile: bool = False
+) -> tuple[Graph, dict[str, str], Plan]:
     graph = read_graph(model)
     program = specialise(lower(graph, target), target)
     plan = plan_memory(program)
-    return graph, emit(graph, program, plan), plan
+    return graph, emit(graph, program, plan, profile=profile), plan
 
 
 def _add_kernels(folder: Path) -> None:

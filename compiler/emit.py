@@ -39,9 +39,12 @@ _CTYPES = {
 _LINE = 96
 
 
-def emit(graph: Graph, program: Program, plan: Plan) -> dict[str, str]:
-    """File names and contents of a model's C sources."""
-    writer = _Writer(graph, program, plan)
+def emit(graph: Graph, program: Program, plan: Plan, *, profile: bool = False) -> dict[str, str]:
+    """File names and contents of a model's C sources.
+
+    With `profile` every call is preceded by a mark that says to which layer it belongs.
+    """
+    writer = _Writer(graph, program, plan, profile)
     model = writer.model()
     return {"td_model.c": model, "td_model_data.h": writer.data_header()}
 
@@ -49,10 +52,11 @@ def emit(graph: Graph, program: Program, plan: Plan) -> dict[str, str]:
 class _Writer:
     """Names constants as it meets them; equal arrays are written once."""
 
-    def __init__(self, graph: Graph, program: Program, plan: Plan) -> None:
+    def __init__(self, graph: Graph, program: Program, plan: Plan, profile: bool) -> None:
         self.graph = graph
         self.program = program
         self.plan = plan
+        self.profile = profile
         self.names: dict[tuple[str, str, bytes], str] = {}
         self.arrays: list[str] = []
 
@@ -64,6 +68,7 @@ class _Writer:
                 _banner(self.graph),
                 '#include "td_model.h"\n',
                 '#include "td_kernels.h"',
+                *(['#include "td_profile.h"'] if self.profile else []),
                 '#include "td_model_data.h"\n',
                 f"static _Alignas(16) uint8_t td_arena[{max(self.plan.arena_bytes, 16)}];",
                 "const uint32_t td_model_arena_bytes = sizeof td_arena;\n",
@@ -142,7 +147,11 @@ class _Writer:
             else ""
         )
         comment = f"    /* {_comment(where + call.comment)} */"
-        return f"{comment}\n    {call.kernel}({', '.join(arguments)});"
+        mark = f"    td_profile_mark({self._layer(call)});\n" if self.profile else ""
+        return f"{comment}\n{mark}    {call.kernel}({', '.join(arguments)});"
+
+    def _layer(self, call: Call) -> str:
+        return str(call.op_index) if call.op_index < len(self.graph.ops) else "TD_PROFILE_NONE"
 
     def _at(self, tensor: int, offset: int = 0) -> str:
         return f"td_arena + {self.plan.tensors[tensor] + offset}"

@@ -21,6 +21,7 @@ from tinydeploy.types import (
     Evaluation,
     Measurement,
     ModelSource,
+    Profile,
     Selection,
 )
 
@@ -50,10 +51,12 @@ class Compiler(Protocol):
         device: DeviceProfile | None = None,
         engine: str = "aot",
         optimize: str = "balanced",
+        profile: bool = False,
     ) -> Compiled:
         """Write C sources to `out`, whole or not at all.
 
-        Raises UnsupportedModelError naming the layer whose op is missing.
+        With `profile` they mark where each layer begins. Raises UnsupportedModelError naming the
+        layer whose op is missing.
         """
 
     def native(self, model: Path, *, optimize: str = "balanced") -> Predictor:
@@ -83,6 +86,12 @@ class Runner(Protocol):
 
         Raises WrongFirmwareError, LinkError, FirmwareFaultError, DeviceError. The measurement's
         `outputs_compared` is 0: the caller compares.
+        """
+
+    def profile(self, build: Build, device: DeviceProfile, inputs: Sequence[np.ndarray]) -> Profile:
+        """Flash a build that was compiled with `profile` and take the last inference apart.
+
+        Raises as `run` does, and UsageError for a build that marks no layers.
         """
 
     def identify(self, build: Build, device: DeviceProfile) -> Any:

@@ -142,7 +142,11 @@ class DeviceProfile:
 # ---------------------------------------------------------------- builds and measurements
 @dataclass(frozen=True)
 class Compiled:
-    """C sources of one model for one core, in `directory`; `files` are relative to it."""
+    """C sources of one model for one core, in `directory`; `files` are relative to it.
+
+    `profiled_layers` is the number of layers that the sources mark (`td_profile_mark`), 0 in all
+    sources but those made for a profile.
+    """
 
     directory: Path
     files: tuple[str, ...]
@@ -151,6 +155,7 @@ class Compiled:
     optimize: str
     arena_bytes: int
     unsupported: tuple[str, ...] = ()
+    profiled_layers: int = 0
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,41 @@ class Measurement:
     arena_bytes: int | None = None
     origin: Mapping[str, Origin] = field(default_factory=dict)
     method: str = ""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer of a model took in one inference; None for what was not counted or timed.
+
+    `layer` is the operator's index in the model, `begun` how often the engine turned to it.
+    `classes` counts its instructions by class (see firmware/qemu/README.md), `functions` by the
+    function that they belong to, most first.
+    """
+
+    layer: int
+    begun: int
+    instructions: int | None = None
+    cycles_model: int | None = None
+    latency_us: float | None = None
+    classes: Mapping[str, int] = field(default_factory=dict)
+    functions: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One inference, layer by layer, on a board whose firmware marks where each layer begins.
+
+    The totals are those of the whole inference, what belongs to no layer included; what the marks
+    cost is subtracted from all counts. `origin` as for Measurement.
+    """
+
+    build_id: str
+    board: str
+    layers: tuple[LayerCost, ...]
+    instructions: int | None = None
+    cycles_model: int | None = None
+    latency_us: float | None = None
+    origin: Mapping[str, Origin] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- selection

@@ -62,13 +62,54 @@ def plugin() -> Path:
 def read_regions(report: Path) -> list[Region]:
     """All regions that the plugin has reported so far. Raises DeviceError for a damaged report."""
     try:
-        text = report.read_text("ascii")
-        return [_region(line) for line in text.split("\n")[:-1]]
+        lines = report.read_text("ascii").split("\n")[:-1]
+        return [_region(line) for line in lines if line.startswith("region=")]
     except (OSError, ValueError, KeyError) as e:
-        raise DeviceError(
-            f"the instruction counter's report makes no sense: {e}",
-            hint="QEMU 4.2 to 8.x can load the counter; see `tinydeploy doctor`",
-        ) from e
+        raise _senseless(e) from e
+
+
+@dataclass(frozen=True)
+class Layers:
+    """How the last region splits up: a region for each layer, how often it was begun, and the
+    instructions of each piece of code (its address) in each layer.
+
+    The last layer but one is what lies outside all layers, the last one is what a mark costs.
+    """
+
+    regions: dict[int, Region]
+    begun: dict[int, int]
+    code: dict[int, dict[int, int]]
+
+
+def read_layers(report: Path) -> Layers:
+    """The layers of the last region. Raises DeviceError for a damaged report."""
+    layers = Layers({}, {}, {})
+    try:
+        lines = report.read_text("ascii").split("\n")[:-1]
+        ends = [i for i, line in enumerate(lines) if line.startswith("region=")]
+        for line in lines[ends[-2] + 1 : ends[-1]]:
+            values = _values(line)
+            if "code" in values:
+                at = layers.code.setdefault(values["layer"], {})
+                at[values["code"]] = values["instructions"]
+            else:
+                layers.begun[values["layer"]] = values.pop("begun")
+                layers.regions[values.pop("layer")] = _counts(values, line)
+    except (OSError, ValueError, KeyError, IndexError) as e:
+        raise _senseless(e) from e
+    return layers
+
+
+def less(region: Region, cost: Region, times: int = 1) -> Region:
+    """A region without what `times` marks cost."""
+    cycles = None
+    if region.cycles is not None and cost.cycles is not None:
+        cycles = region.cycles - times * cost.cycles
+    return Region(
+        instructions=region.instructions - times * cost.instructions,
+        cycles=cycles,
+        classes={name: n - times * cost.classes[name] for name, n in region.classes.items()},
+    )
 
 
 def inferences(regions: list[Region]) -> list[Region]:
@@ -76,24 +117,30 @@ def inferences(regions: list[Region]) -> list[Region]:
     if not regions:
         return []
     markers, *rest = regions
-    return [
-        Region(
-            instructions=region.instructions - markers.instructions,
-            cycles=None
-            if region.cycles is None or markers.cycles is None
-            else region.cycles - markers.cycles,
-            classes={name: count - markers.classes[name] for name, count in region.classes.items()},
-        )
-        for region in rest
-    ]
+    return [less(region, markers) for region in rest]
+
+
+def _senseless(error: Exception) -> DeviceError:
+    return DeviceError(
+        f"the instruction counter's report makes no sense: {error}",
+        hint="QEMU 4.2 to 8.x can load the counter; see `tinydeploy doctor`",
+    )
+
+
+def _values(line: str) -> dict[str, int]:
+    return {key: int(value) for key, value in (word.split("=") for word in line.split())}
 
 
 def _region(line: str) -> Region:
-    values = {key: int(value) for key, value in (word.split("=") for word in line.split())}
+    values = _values(line)
+    del values["region"]
+    return _counts(values, line)
+
+
+def _counts(values: dict[str, int], line: str) -> Region:
     instructions = values.pop("instructions")
     if values.pop("classified") != instructions:
         raise ValueError(f"counter and decoder disagree: {line}")
-    del values["region"]
     cycles = values.pop("cycles", None)
     for bound in ("cycles_low", "cycles_high"):
         values.pop(bound, None)

@@ -6,6 +6,7 @@ Format: the System V ABI, chapters "Object Files" and "Symbol Table"; 32 and 64 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tinydeploy.errors import DeviceError
 
 SHT_SYMTAB = 2
 SHT_NOBITS = 8
+STT_FUNC = 2
 SHF_WRITE = 1
 SHF_ALLOC = 2
 
@@ -80,15 +82,31 @@ class Elf:
 
     def symbols(self) -> dict[str, int]:
         """Addresses by name; Thumb's bit 0 of functions is kept. Local names may repeat."""
+        return {name: address for name, address, _, _ in self._symbols()}
+
+    def functions(self) -> list[tuple[int, int, str]]:
+        """Address (without Thumb's bit 0), size in bytes and name of every function, by address."""
+        kept = [s for s in self._symbols() if s[3] == STT_FUNC]
+        return sorted((address & ~1, size, name) for name, address, size, _ in kept)
+
+    def extent(self, symbol: str) -> tuple[int, int] | None:
+        """Address and size of a symbol, or None if there is none."""
+        found = (s for s in self._symbols() if s[0] == symbol)
+        return next(((address, size) for _, address, size, _ in found), None)
+
+    def _symbols(self) -> Iterator[tuple[str, int, int, int]]:
+        """Name, address, size and type of every symbol."""
         layout = struct.Struct("<IBBHQQ" if self._wide else "<IIIBBH")
-        found: dict[str, int] = {}
         for table in self.sections:
             if table.kind != SHT_SYMTAB:
                 continue
             texts = self.sections[table.link].offset
             for values in layout.iter_unpack(self._data[table.offset : table.offset + table.size]):
-                found[self._text(texts + values[0])] = values[4] if self._wide else values[1]
-        return found
+                name = self._text(texts + values[0])
+                if self._wide:
+                    yield name, values[4], values[5], values[1] & 15
+                else:
+                    yield name, values[1], values[2], values[3] & 15
 
     def address(self, symbol: str) -> int:
         """Address of a symbol. Raises DeviceError if there is none."""

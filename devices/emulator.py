@@ -25,7 +25,7 @@ from typing import Self
 
 import numpy as np
 
-from tinydeploy.devices import counter
+from tinydeploy.devices import counter, profile
 from tinydeploy.devices.elf import Elf
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.measure import measure
@@ -34,7 +34,7 @@ from tinydeploy.devices.session import Session
 from tinydeploy.devices.toolchain import require
 from tinydeploy.errors import DeviceError, LinkError, TinydeployError
 from tinydeploy.ports import Meter
-from tinydeploy.types import Build, DeviceProfile, Measurement, from_json
+from tinydeploy.types import Build, DeviceProfile, Measurement, Profile, from_json
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 2.0
@@ -91,6 +91,10 @@ class Emulator:
     def counts(self) -> list[int]:
         """Instructions of each inference so far."""
         return [region.instructions for region in self.regions()]
+
+    def layers(self) -> counter.Layers:
+        """How the last inference splits up, in firmware that marks its layers."""
+        return counter.read_layers(self._report)
 
     def ended(self) -> str | None:
         """None while QEMU runs, otherwise what it said at the end."""
@@ -168,6 +172,13 @@ class QemuRunner:
             )
         return outputs, result
 
+    def profile(self, build: Build, device: DeviceProfile, inputs: Sequence[np.ndarray]) -> Profile:
+        """See `tinydeploy.ports.Runner`; one inference, of the first sample."""
+        profile.marked_layers(Elf(build.elf))
+        with _talk(build, device) as (emulator, session):
+            measure(session, build, device, [x[:1] for x in inputs], counter=emulator.counts)
+            return profile.counted(build, device, emulator.regions()[-1], emulator.layers())
+
     def identify(self, build: Build, device: DeviceProfile) -> Identity:
         """Start `build`, ask the firmware who it is, stop. Raises as `run` does."""
         with _talk(build, device) as (_, session):
@@ -209,6 +220,9 @@ def _command(elf: Path, device: DeviceProfile, report: Path | None) -> list[str]
         options = [str(counter.plugin()), f"from={begin:#x}", f"to={end:#x}", f"out={report}"]
         if table := emulator.get("cycles"):
             options.append(f"core={table}")
+        for option, symbol in (("mark", profile.MARK), ("layers", profile.LAYERS)):
+            if extent := addresses.extent(symbol):
+                options.append(f"{option}={extent[0]:#x}:{extent[1]}")
         command += ["-plugin", ",".join(options)]
     return command
 

@@ -20,13 +20,15 @@ from typing import Self
 
 import numpy as np
 
+from tinydeploy.devices import profile
+from tinydeploy.devices.elf import Elf
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.measure import measure
 from tinydeploy.devices.protocol import Identity
 from tinydeploy.devices.session import Session
 from tinydeploy.errors import DeviceError, LinkError
 from tinydeploy.ports import Meter
-from tinydeploy.types import Build, DeviceProfile, Measurement
+from tinydeploy.types import Build, DeviceProfile, Measurement, Profile
 
 START_TIMEOUT_S = 10.0
 SCRIPT_KEYS = ("latency_us", "energy_nj", "fault", "damage_in", "damage_out")
@@ -132,6 +134,17 @@ class LoopbackRunner:
         method = _method(device, inputs)
         with _talk(build, device) as session:
             return measure(session, build, device, inputs, meter=self._meter, method=method)
+
+    def profile(self, build: Build, device: DeviceProfile, inputs: Sequence[np.ndarray]) -> Profile:
+        """See `tinydeploy.ports.Runner`; one inference, of the first sample."""
+        profile.marked_layers(Elf(build.elf))
+        with _talk(build, device) as session:
+            _, result = measure(session, build, device, [x[:1] for x in inputs])
+            if result.latency_us is None:
+                raise DeviceError(
+                    f"{device.name} measures no time", hint="measures_time in its board file"
+                )
+            return profile.timed(build, device, result.latency_us[-1], session.layers())
 
     def identify(self, build: Build, device: DeviceProfile) -> Identity:
         """Start `build`, ask the firmware who it is, stop. Raises as `run` does."""

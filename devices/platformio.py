@@ -149,6 +149,11 @@ def _header(
         "TD_WINDOW": device.defines.get("TD_WINDOW", "1"),
         "TD_INSTRUCTION_COUNTER": str(int(device.counts_instructions)),
         **_output_scale(graph),
+        **(
+            {"TD_PROFILE_LAYERS": f"{compiled.profiled_layers}u"}
+            if compiled.profiled_layers
+            else {}
+        ),
     }
     lines = [f'#define {key} "{value}"' for key, value in texts.items()]
     lines += [f"#define {key} {value}" for key, value in numbers.items()]

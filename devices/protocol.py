@@ -114,6 +114,13 @@ class Answer:
             raise ProtocolError(f"the device's answer says {key}={text!r}, expected a number")
         return int(text)
 
+    def numbers(self, key: str) -> list[int]:
+        """A field as decimal numbers separated by commas."""
+        text = self.text(key)
+        if not re.fullmatch(r"[0-9]{1,10}(,[0-9]{1,10})*", text):
+            raise ProtocolError(f"the device's answer says {key}={text[:40]!r}, expected numbers")
+        return [int(number) for number in text.split(",")]
+
     def data(self, key: str) -> bytes:
         """A field as bytes, written in hex digits."""
         text = self.text(key)
@@ -174,9 +181,9 @@ class TensorInfo:
 class Identity:
     """What a device says about itself.
 
-    `capabilities` holds some of "time", "virtual-time", "instructions", "energy". `line_bytes` is
-    the longest command it takes without the terminator, `window` how many commands may be under
-    way at once, `chunk_bytes` how many bytes of output one answer carries.
+    `capabilities` holds some of "time", "virtual-time", "instructions", "energy", "profile".
+    `line_bytes` is the longest command it takes without the terminator, `window` how many commands
+    may be under way at once, `chunk_bytes` how many bytes of output one answer carries.
     """
 
     protocol: int

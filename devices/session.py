@@ -42,6 +42,14 @@ class Memory:
     stack_used_bytes: int | None
 
 
+@dataclass(frozen=True)
+class LayerTime:
+    """How often a layer was begun in the last `infer`, and its time by the device's own clock."""
+
+    begun: int
+    us: int
+
+
 class Session:
     """Speaks to one device over an open link. Close the link, not the session.
 
@@ -132,8 +140,21 @@ class Session:
         answer = self._ask("counters")
         return {key: answer.number(key) for key in ("inferences", "commands", "damaged", "long")}
 
-    def _ask(self, name: str) -> Answer:
-        return self._exchange.ask(Request(name, timeout_s=self._timeout_s))
+    def layers(self) -> list[LayerTime]:
+        """The layers of the last `infer`. Raises DeviceError if the firmware marks none."""
+        found: list[LayerTime] = []
+        total = 1
+        while len(found) < total:
+            answer = self._ask("profile", len(found))
+            total = answer.number("layers")
+            us, begun = answer.numbers("us"), answer.numbers("begun")
+            found += [LayerTime(b, t) for b, t in zip(begun, us, strict=False)]
+            if not us or len(us) != len(begun) or len(found) > total:
+                raise LinkError("the device names impossible layers", hint="flash the build again")
+        return found
+
+    def _ask(self, name: str, *args: int) -> Answer:
+        return self._exchange.ask(Request(name, args, self._timeout_s))
 
     def _attempt(
         self, loads: list[Request], infer: Request, meter: Meter | None

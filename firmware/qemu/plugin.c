@@ -14,25 +14,23 @@
 
 #include "cycles.h"
 #include "insn.h"
+#include "layers.h"
 #include "qemu_api.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
-
-struct totals {
-    uint64_t classes[TD_CLASS_COUNT];
-    uint64_t cycles[TD_ESTIMATES];
-};
 
 struct segment {
     uint64_t address;
     uint64_t behind;            /* the address after its last instruction */
     bool begins_region;
     bool ends_region;
+    bool marks;                 /* begins with td_profile_mark */
     struct td_insn *insns;
     size_t length;
-    struct totals straight;     /* of one complete run that does not jump */
+    struct td_totals straight;     /* of one complete run that does not jump */
     uint64_t runs;              /* complete ones */
     uint64_t jumps;             /* of them, those that jumped at the end */
+    struct td_layer_runs in_layers;
     struct segment *next;
 };
 
@@ -41,6 +39,8 @@ static struct {
     const struct td_core *core;
     uint64_t from;
     uint64_t to;
+    uint64_t mark;      /* td_profile_mark: its first instruction and its end, 0 without a profile */
+    uint64_t mark_end;
     FILE *out;
 } options;
 
@@ -48,12 +48,12 @@ static struct segment *segments;
 static struct segment *current;
 static uint64_t executed;           /* instructions so far */
 static uint64_t executed_before;    /* ... when `current` was entered */
-static struct totals short_runs;
+static struct td_totals short_runs;
 
 static struct {
     bool open;
     uint64_t executed;
-    struct totals totals;
+    struct td_totals totals;
 } region;
 static uint64_t regions;
 
@@ -64,7 +64,7 @@ static void out_of_memory(void)
 }
 
 /* ---------------------------------------------------------------- counting */
-static void charge(struct totals *totals, const struct td_insn *insn, const struct td_insn *before)
+static void charge(struct td_totals *totals, const struct td_insn *insn, const struct td_insn *before)
 {
     totals->classes[insn->class]++;
     for (int k = 0; k < TD_ESTIMATES && options.core != NULL; k++) {
@@ -80,6 +80,7 @@ static void settle(uint64_t to)
     }
     const struct td_insn *last = &current->insns[current->length - 1];
     uint64_t ran = executed - executed_before;
+    td_layers_run(&current->in_layers, ran);
     if (ran == current->length) {
         current->runs++;
         current->jumps += last->writes_pc && (!last->conditional || to != current->behind);
@@ -90,9 +91,9 @@ static void settle(uint64_t to)
     }
 }
 
-static struct totals sum(void)
+static struct td_totals sum(void)
 {
-    struct totals all = short_runs;
+    struct td_totals all = short_runs;
     for (const struct segment *segment = segments; segment != NULL; segment = segment->next) {
         const struct td_insn *last = &segment->insns[segment->length - 1];
         for (int i = 0; i < TD_CLASS_COUNT; i++) {
@@ -107,41 +108,36 @@ static struct totals sum(void)
 }
 
 /* ---------------------------------------------------------------- regions */
-static void begin_region(const struct totals *now)
+static void begin_region(const struct td_totals *now)
 {
     region.open = true;
     region.executed = executed;
     region.totals = *now;
+    td_layers_begin(executed, now);
 }
 
-static void print_cycles(const char *name, enum td_estimate estimate, const struct totals *now)
+static void print_layers(void)
 {
-    if (options.core != NULL) {
-        fprintf(options.out, " %s=%llu", name,
-                (unsigned long long)(now->cycles[estimate] - region.totals.cycles[estimate]));
+    td_layers_print(options.out, options.core != NULL);
+    for (const struct segment *segment = segments; segment != NULL; segment = segment->next) {
+        td_layers_print_runs(options.out, segment->address, &segment->in_layers);
     }
 }
 
-static void end_region(const struct totals *now)
+static void end_region(const struct td_totals *now)
 {
-    uint64_t instructions = executed - region.executed;
-    uint64_t classified = 0;
+    struct td_totals spent = {0};
     if (!region.open) {
         return;
     }
     region.open = false;
-    fprintf(options.out, "region=%llu instructions=%llu", (unsigned long long)regions++,
-            (unsigned long long)instructions);
-    print_cycles("cycles_low", TD_LOW, now);
-    print_cycles("cycles", TD_MODEL, now);
-    print_cycles("cycles_high", TD_HIGH, now);
-    for (int i = 0; i < TD_CLASS_COUNT; i++) {
-        uint64_t count = now->classes[i] - region.totals.classes[i];
-        classified += count;
-        fprintf(options.out, " %s=%llu", td_class_names[i], (unsigned long long)count);
+    td_layers_end(executed, now);
+    if (options.mark != 0) {
+        print_layers();
     }
-    /* Counter and decoder are independent of each other: they have to agree. */
-    fprintf(options.out, " classified=%llu\n", (unsigned long long)classified);
+    td_totals_add_between(&spent, &region.totals, now);
+    fprintf(options.out, "region=%llu", (unsigned long long)regions++);
+    td_totals_print(options.out, executed - region.executed, &spent, options.core != NULL);
     fflush(options.out);
 }
 
@@ -153,8 +149,11 @@ static void enter(unsigned int vcpu, void *userdata)
     settle(segment->address);
     current = segment;
     executed_before = executed;
-    if (segment->begins_region || segment->ends_region) {
-        struct totals now = sum();
+    if (segment->begins_region || segment->ends_region || segment->marks) {
+        struct td_totals now = sum();
+        if (segment->marks) {
+            td_layers_mark(executed, &now);
+        }
         if (segment->ends_region) {
             end_region(&now);
         }
@@ -178,6 +177,7 @@ static struct segment *new_segment(uint64_t address, size_t capacity)
     segment->address = address;
     segment->begins_region = address == options.from;
     segment->ends_region = address == options.to;
+    segment->marks = options.mark != 0 && address == options.mark;
     segment->next = segments;
     segments = segment;
     return segment;
@@ -186,7 +186,8 @@ static struct segment *new_segment(uint64_t address, size_t capacity)
 static bool starts_segment(const struct qemu_plugin_tb *tb, size_t index)
 {
     uint64_t address = qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(tb, index));
-    return index == 0 || address == options.from || address == options.to;
+    return index == 0 || address == options.from || address == options.to ||
+           address == options.mark;
 }
 
 /* Whether an instruction always passes on to the next one. */
@@ -222,6 +223,10 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
             segment = new_segment(address, count - i);
             qemu_plugin_register_vcpu_insn_exec_cb(handle, enter, QEMU_PLUGIN_CB_NO_REGS, segment);
         }
+        if (address >= options.mark && address < options.mark_end) {
+            qemu_plugin_register_vcpu_mem_cb(handle, td_layers_store, QEMU_PLUGIN_CB_NO_REGS,
+                                             QEMU_PLUGIN_MEM_W, NULL);
+        }
         struct td_insn *insn = &segment->insns[segment->length];
         td_decode(options.riscv, code, qemu_plugin_insn_size(handle), insn);
         if (in_it_block > 0) {
@@ -252,9 +257,19 @@ static int refuse(const char *what, const char *detail)
     return 1;
 }
 
+/* ADDRESS:BYTES */
+static void read_range(const char *text, uint64_t *address, uint64_t *bytes)
+{
+    char *end;
+    *address = strtoull(text, &end, 0);
+    *bytes = *end == ':' ? strtoull(end + 1, NULL, 0) : 0;
+}
+
 static int read_option(const char *word, const char **core)
 {
     enum { THUMB_BIT = 1 };
+    uint64_t address;
+    uint64_t bytes;
     const char *value = strchr(word, '=');
     if (value == NULL) {
         return refuse("not NAME=VALUE: ", word);
@@ -264,6 +279,13 @@ static int read_option(const char *word, const char **core)
         options.from = strtoull(value, NULL, 0) & ~(uint64_t)THUMB_BIT;
     } else if (strncmp(word, "to=", 3) == 0) {
         options.to = strtoull(value, NULL, 0) & ~(uint64_t)THUMB_BIT;
+    } else if (strncmp(word, "mark=", 5) == 0) {
+        read_range(value, &options.mark, &bytes);
+        options.mark &= ~(uint64_t)THUMB_BIT;
+        options.mark_end = options.mark + bytes;
+    } else if (strncmp(word, "layers=", 7) == 0) {
+        read_range(value, &address, &bytes);
+        td_layers_init(address, bytes);
     } else if (strncmp(word, "core=", 5) == 0) {
         *core = value;
     } else if (strncmp(word, "out=", 4) == 0) {

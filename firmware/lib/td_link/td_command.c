@@ -5,6 +5,7 @@
 #include "td_crc16.h"
 #include "td_model.h"
 #include "td_port.h"
+#include "td_profile.h"
 #include "td_runtime.h"
 
 #define CRC_CHARACTERS 5u   /* a space and four digits */
@@ -125,6 +126,9 @@ static int do_id(uint32_t seq, const struct td_text *args)
 #endif
 #ifdef TD_PORT_HAS_ENERGY
     td_put_text(",energy");
+#endif
+#ifdef TD_PROFILE_LAYERS
+    td_put_text(",profile");
 #endif
     put_number("line", TD_LINE_BYTES);
     put_number("window", TD_WINDOW);
@@ -274,6 +278,38 @@ static int do_mem(uint32_t seq, const struct td_text *args)
     return 0;
 }
 
+/* ---------------------------------------------------------------- profile */
+#ifdef TD_PROFILE_LAYERS
+#define PROFILE_CHUNK 8u    /* layers an answer carries: about 200 characters at most */
+
+static int do_profile(uint32_t seq, const struct td_text *args)
+{
+    uint32_t first;
+    if (!td_token_u32(&args[0], &first)) {
+        return TD_ERR_SYNTAX;
+    }
+    if (first >= TD_PROFILE_LAYERS) {
+        return TD_ERR_RANGE;
+    }
+    uint32_t left = TD_PROFILE_LAYERS - first;
+    uint32_t end_layer = first + (left < PROFILE_CHUNK ? left : PROFILE_CHUNK);
+    begin(seq);
+    put_number("layers", TD_PROFILE_LAYERS);
+    put_key("us");
+    for (uint32_t i = first; i < end_layer; i++) {
+        td_put_text(i > first ? "," : "");
+        td_put_u32(td_profile_layers[i].us);
+    }
+    put_key("begun");
+    for (uint32_t i = first; i < end_layer; i++) {
+        td_put_text(i > first ? "," : "");
+        td_put_u32(td_profile_layers[i].begun);
+    }
+    end();
+    return 0;
+}
+#endif
+
 /* ---------------------------------------------------------------- dispatch */
 #define MAX_ARGS 3u
 
@@ -285,6 +321,9 @@ static const struct {
     {"id", 0, do_id},       {"load", 2, do_load}, {"crc", 0, do_crc},
     {"infer", 2, do_infer}, {"out", 3, do_out},   {"counters", 0, do_counters},
     {"mem", 0, do_mem},     {"reset", 0, do_reset},
+#ifdef TD_PROFILE_LAYERS
+    {"profile", 1, do_profile},
+#endif
 };
 
 /* `rest` holds the command's name and its arguments. */

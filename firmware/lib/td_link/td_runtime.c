@@ -5,6 +5,7 @@
 #include "td_crc16.h"
 #include "td_model.h"
 #include "td_port.h"
+#include "td_profile.h"
 
 uint8_t td_input[TD_INPUT_BYTES];
 
@@ -30,18 +31,34 @@ static void copy_input(void)
     }
 }
 
+/* A profile begins with two marks and nothing between them: what a mark itself takes. */
+static void invoke(void)
+{
+    td_mark_begin();
+#ifdef TD_PROFILE_LAYERS
+    td_profile_mark(TD_PROFILE_MARK);
+    td_profile_mark(TD_PROFILE_NONE);
+#endif
+    td_model_invoke();
+#ifdef TD_PROFILE_LAYERS
+    td_profile_mark(TD_PROFILE_NONE);
+#endif
+    td_mark_end();
+}
+
 struct td_run td_runtime_infer(uint32_t n)
 {
     struct td_run run = {0, 0};
+#ifdef TD_PROFILE_LAYERS
+    td_profile_clear();
+#endif
     while (n-- > 0) {
         copy_input();
 #ifdef TD_PORT_HAS_ENERGY
         td_port_energy_start();
 #endif
         uint32_t start = td_port_timestamp_us();
-        td_mark_begin();
-        td_model_invoke();
-        td_mark_end();
+        invoke();
         run.us += td_port_timestamp_us() - start;
 #ifdef TD_PORT_HAS_ENERGY
         td_port_energy_stop();

@@ -26,6 +26,7 @@ class Block:
     """A kernel for a block of channels; instruction counts are those of the assembler."""
 
     kernel: str
+    pixels: int
     channels: int
     group: int  # inputs a step
     wide: bool  # int16 weights
@@ -33,29 +34,23 @@ class Block:
     block_instructions: int
 
 
-PAIR_W8 = Block("td_pair_w8", 2, 4, False, 12, 39)
-PAIR_W16 = Block("td_pair_w16", 2, 4, True, 10, 34)
-QUAD_W8 = Block("td_quad_w8", 4, 8, False, 27, 46)
-QUAD_W16 = Block("td_quad_w16", 4, 8, True, 21, 40)
+TRIPLE_W8 = Block("td_triple_w8", 3, 2, 4, False, 17, 53)
+PAIR_W16 = Block("td_pair_w16", 2, 2, 4, True, 10, 36)
+QUAD_W8 = Block("td_quad_w8", 1, 4, 8, False, 27, 46)
+QUAD_W16 = Block("td_quad_w16", 1, 4, 8, True, 21, 40)
 
 
 def _matmul(block: Block, call: Call) -> Candidate | None:
-    """Pixels in pairs."""
+    """Several pixels at a time."""
     layer = read_matmul(call)
     if layer.rows < 2:
         return None
     made = _product(block, layer)
     if made is None:
         return None
-    params, relu = made
-    scratch = _pair_scratch(params)
-    replaced = _replace(
-        call,
-        "td_matmul_s8_dsp",
-        {"product": params, "pair": f"{block.kernel}{'_relu' if relu else ''}_dsp"},
-        scratch,
-    )
-    return Candidate(replaced, _pair_instructions(block, layer, params))
+    params, scratch = _pixels(block, *made)
+    replaced = _replace(call, "td_matmul_s8_dsp", params, scratch)
+    return Candidate(replaced, _pixel_instructions(block, layer))
 
 
 def _vector(block: Block, call: Call) -> Candidate | None:
@@ -77,30 +72,25 @@ def _vector(block: Block, call: Call) -> Candidate | None:
 
 
 def _conv(block: Block, call: Call) -> Candidate | None:
-    """Windows in pairs."""
+    """Several windows at a time."""
     layer = read_conv(call)
     made = _product(block, layer)
     if made is None:
         return None
-    params, relu = made
+    params, scratch = _pixels(block, *made)
     w = layer.window
-    scratch = _pair_scratch(params)
+    outer = {"window": w, "in_zero": layer.in_zero, "patch": scratch, "matmul": params}
     if w["in_c"] % 4 or w["dilation_h"] > 1 or w["dilation_w"] > 1:
         scratch += layer.depth
-    replaced = _replace(
-        call,
-        "td_conv_s8_dsp",
-        {
-            "window": w,
-            "in_zero": layer.in_zero,
-            "matmul": {
-                "product": params,
-                "pair": f"{block.kernel}{'_relu' if relu else ''}_dsp",
-            },
-        },
-        scratch,
-    )
-    return Candidate(replaced, _pair_instructions(block, layer, params))
+    replaced = _replace(call, "td_conv_s8_dsp", outer, scratch)
+    return Candidate(replaced, _pixel_instructions(block, layer))
+
+
+def _pixels(block: Block, product: dict[str, Any], relu: bool) -> tuple[dict[str, Any], int]:
+    """Initializer of struct td_matmul_s8_dsp, and its bytes of scratch."""
+    kernel = f"{block.kernel}{'_relu' if relu else ''}_dsp"
+    params = {"product": product, "together": block.pixels, "pixels": kernel}
+    return params, block.pixels * (8 * product["block"]["groups"] + _aside(product))
 
 
 def _product(block: Block, layer: Layer) -> tuple[dict[str, Any], bool] | None:
@@ -127,7 +117,7 @@ def _product(block: Block, layer: Layer) -> tuple[dict[str, Any], bool] | None:
 
 
 def _stream(block: Block, layer: Layer, scale: Requant) -> np.ndarray | None:
-    """Everything that a block reads, [blocks][words]; None where its arithmetic does not hold it."""
+    """All that a block reads, [blocks][words]; None where its arithmetic does not hold it."""
     n = block.channels
     weights = padded(padded(layer.weights, block.group, axis=1), n)
     bias = padded(layer.bias.astype(np.int64), n)
@@ -158,21 +148,23 @@ def _stream(block: Block, layer: Layer, scale: Requant) -> np.ndarray | None:
     )
 
 
-def _pair_scratch(params: Mapping[str, Any]) -> int:
-    return 16 * int(params["block"]["groups"]) + 2 * _aside(params)
-
-
 def _aside(params: Mapping[str, Any]) -> int:
     """Bytes for a pixel's outputs where channels are padded."""
     padded_channels = int(params["padded_channels"])
     return padded_channels if padded_channels != params["channels"] else 0
 
 
-def _pair_instructions(block: Block, layer: Layer, params: Mapping[str, Any]) -> float:
-    blocks = params["padded_channels"] // block.channels
-    steps = params["block"]["groups"] * block.step_instructions
-    calls = (layer.rows + 1) // 2
-    return calls * (blocks * (steps + block.block_instructions) + 2.2 * layer.depth)
+def _pixel_instructions(block: Block, layer: Layer) -> float:
+    calls, blocks, steps = (
+        -(-count // size)
+        for count, size in (
+            (layer.rows, block.pixels),
+            (layer.channels, block.channels),
+            (layer.depth, block.group),
+        )
+    )
+    one_block = steps * block.step_instructions + block.block_instructions
+    return calls * (blocks * one_block + 1.2 * block.pixels * layer.depth)
 
 
 def _replace(call: Call, kernel: str, params: Mapping[str, Any], scratch_bytes: int) -> Call:
@@ -197,8 +189,8 @@ def _variant(portable: str, make: Callable[[Call], Candidate | None]) -> Variant
 VARIANTS = (
     _variant("td_matmul_s8", partial(_vector, QUAD_W8)),
     _variant("td_matmul_s8", partial(_vector, QUAD_W16)),
-    _variant("td_matmul_s8", partial(_matmul, PAIR_W8)),
+    _variant("td_matmul_s8", partial(_matmul, TRIPLE_W8)),
     _variant("td_matmul_s8", partial(_matmul, PAIR_W16)),
-    _variant("td_conv_s8", partial(_conv, PAIR_W8)),
+    _variant("td_conv_s8", partial(_conv, TRIPLE_W8)),
     _variant("td_conv_s8", partial(_conv, PAIR_W16)),
 )

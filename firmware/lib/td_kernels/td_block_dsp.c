@@ -39,22 +39,7 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
     "orr " entry ", " entry ", #1\n"
 
 /* ---- two pixels, two channels: r0, r1 the sums of channel 0, r2, r3 of channel 1; r12 stream,
- * lr column. On the stack: stream_end, out0, out1, column, zero_and_half; w16: column_end, entry.
- */
-
-#define TD_PAIR_W8_STEP                                        \
-    "ldmia r12!, {r4, r5}\n"                                   \
-    "ldmia lr!, {r6-r9}\n"                                     \
-    "smlad r3, r4, r8, r3\n"                                   \
-    "smlad r2, r4, r6, r2\n"                                   \
-    "sxtb16 r4, r4\n"                                          \
-    "smlad r1, r4, r8, r1\n"                                   \
-    "smlad r0, r4, r6, r0\n"                                   \
-    "smlad r3, r5, r9, r3\n"                                   \
-    "smlad r2, r5, r7, r2\n"                                   \
-    "sxtb16 r5, r5\n"                                          \
-    "smlad r1, r5, r9, r1\n"                                   \
-    "smlad r0, r5, r7, r0\n"
+ * lr column. On the stack: stream_end, out0, out1, column, zero_and_half, column_end, entry. */
 
 #define TD_PAIR_W16_STEP                                       \
     "ldmia r12!, {r4-r7}\n"                                    \
@@ -70,8 +55,7 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
 
 #define TD_PAIR_BEGIN                                          \
     "push {r4-r11, lr}\n"                                      \
-    "mov r8, r2\n"                                             \
-    "mov r9, r3\n"                                             \
+    "ldmia r2, {r8, r9}\n"                                     \
     "mov lr, r1\n"                                             \
     "ldmia r0, {r4-r7}\n"                                      \
     "mov r12, r4\n"                                            \
@@ -102,39 +86,9 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
     "cmp r12, r4\n"                                            \
     "bne 1b\n"
 
-#define TD_DEFINE_PAIR_W8(name, REQUANT)                       \
-    TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
-                       TD_UNUSED int8_t *out0, TD_UNUSED int8_t *out1)                           \
-    {                                                          \
-        __asm__ volatile(                                      \
-            TD_PAIR_BEGIN                                      \
-            "push {r7}\n"                                      \
-            "push {r5, r8, r9, lr}\n"                          \
-            TD_ENTRY(8, 48, "r11")                             \
-            "1: ldmia r12!, {r0, r2}\n"                        \
-            "mov r1, r0\n"                                     \
-            "mov r3, r2\n"                                     \
-            "bx r11\n"                                         \
-            ".balign 4\n"                                      \
-            "2: .rept 8\n"                                     \
-            TD_PAIR_W8_STEP                                    \
-            ".endr\n"                                          \
-            "cmp lr, r10\n"                                    \
-            "bne 2b\n"                                         \
-            "subs r2, r2, r0\n"                                \
-            "subs r3, r3, r1\n"                                \
-            "asrs r2, r2, #7\n"                                \
-            "asrs r3, r3, #7\n"                                \
-            "lsls r0, r0, #1\n"                                \
-            "lsls r1, r1, #1\n"                                \
-            TD_PAIR_FINISH(REQUANT)                            \
-            "add sp, sp, #20\n"                                \
-            "pop {r4-r11, pc}\n");                             \
-    }
-
 #define TD_DEFINE_PAIR_W16(name, REQUANT)                      \
     TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
-                       TD_UNUSED int8_t *out0, TD_UNUSED int8_t *out1)                           \
+                       TD_UNUSED int8_t *const *out)           \
     {                                                          \
         __asm__ volatile(                                      \
             TD_PAIR_BEGIN                                      \
@@ -157,10 +111,96 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
             "pop {r4-r11, pc}\n");                             \
     }
 
-TD_DEFINE_PAIR_W8(td_pair_w8_dsp, TD_REQUANT_ANY)
-TD_DEFINE_PAIR_W8(td_pair_w8_relu_dsp, TD_REQUANT_RELU)
 TD_DEFINE_PAIR_W16(td_pair_w16_dsp, TD_REQUANT_ANY)
 TD_DEFINE_PAIR_W16(td_pair_w16_relu_dsp, TD_REQUANT_RELU)
+
+/* ---- three pixels, two channels: r0 to r2 sum w0 for each pixel, r3 to r5 256 * w1 + w0; r12
+ * stream, lr column, r11 its end. On the stack: stream_end, out[3], column, entry, zero_and_half.
+ */
+
+#define TD_TRIPLE_HALF(w)                                      \
+    "ldmia lr!, {r8-r10}\n"                                    \
+    "smlad r3, " w ", r8, r3\n"                                \
+    "smlad r4, " w ", r9, r4\n"                                \
+    "smlad r5, " w ", r10, r5\n"                               \
+    "sxtb16 " w ", " w "\n"                                    \
+    "smlad r0, " w ", r8, r0\n"                                \
+    "smlad r1, " w ", r9, r1\n"                                \
+    "smlad r2, " w ", r10, r2\n"
+
+#define TD_TRIPLE_STEP                                         \
+    "ldmia r12!, {r6, r7}\n"                                   \
+    TD_TRIPLE_HALF("r6")                                       \
+    TD_TRIPLE_HALF("r7")
+
+#define TD_TRIPLE_CHANNEL(REQUANT, sum0, sum1, sum2, multiplier)                                 \
+    "lsl r10, r9, r8\n"                                        \
+    REQUANT(sum0, multiplier, "r10", "lr")                     \
+    REQUANT(sum1, multiplier, "r10", "lr")                     \
+    REQUANT(sum2, multiplier, "r10", "lr")                     \
+    TD_ROUND(sum0, "r8")                                       \
+    TD_ROUND(sum1, "r8")                                       \
+    TD_ROUND(sum2, "r8")
+
+#define TD_DEFINE_TRIPLE(name, REQUANT)                        \
+    TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
+                       TD_UNUSED int8_t *const *out)           \
+    {                                                          \
+        __asm__ volatile(                                      \
+            "push {r4-r11, lr}\n"                              \
+            "ldmia r2, {r8-r10}\n"                             \
+            "ldmia r0, {r4-r7}\n"                              \
+            "mov r12, r4\n"                                    \
+            "mov lr, r1\n"                                     \
+            "add r5, r5, r4\n"                                 \
+            "add r11, r6, r6, lsl #1\n"                        \
+            "add r11, r1, r11, lsl #3\n"                       \
+            TD_ENTRY(8, 68, "r3")                              \
+            "push {r3, r7}\n"                                  \
+            "push {r5, r8, r9, r10, lr}\n"                     \
+            "1: ldmia r12!, {r0, r3}\n"                        \
+            "mov r1, r0\n"                                     \
+            "mov r2, r0\n"                                     \
+            "mov r4, r3\n"                                     \
+            "mov r5, r3\n"                                     \
+            "ldr pc, [sp, #20]\n"                              \
+            ".balign 4\n"                                      \
+            "2: .rept 8\n"                                     \
+            TD_TRIPLE_STEP                                     \
+            ".endr\n"                                          \
+            "cmp lr, r11\n"                                    \
+            "bne 2b\n"                                         \
+            "ldmia r12!, {r6-r8}\n"                            \
+            "ldr r9, [sp, #24]\n"                              \
+            "subs r3, r3, r0\n"                                \
+            "subs r4, r4, r1\n"                                \
+            "subs r5, r5, r2\n"                                \
+            "asrs r3, r3, #7\n"                                \
+            "asrs r4, r4, #7\n"                                \
+            "asrs r5, r5, #7\n"                                \
+            "lsls r0, r0, #1\n"                                \
+            "lsls r1, r1, #1\n"                                \
+            "lsls r2, r2, #1\n"                                \
+            TD_TRIPLE_CHANNEL(REQUANT, "r0", "r1", "r2", "r6") \
+            "lsr r8, r8, #8\n"                                 \
+            TD_TRIPLE_CHANNEL(REQUANT, "r3", "r4", "r5", "r7") \
+            "ldmia sp, {r6, r7, r8, r9, lr}\n"                 \
+            "strb r2, [r9], #1\n"                              \
+            "strb r5, [r9], #1\n"                              \
+            "strb r1, [r8], #1\n"                              \
+            "strb r4, [r8], #1\n"                              \
+            "strb r0, [r7], #1\n"                              \
+            "strb r3, [r7], #1\n"                              \
+            "strd r7, r8, [sp, #4]\n"                          \
+            "str r9, [sp, #12]\n"                              \
+            "cmp r12, r6\n"                                    \
+            "bne 1b\n"                                         \
+            "add sp, sp, #28\n"                                \
+            "pop {r4-r11, pc}\n");                             \
+    }
+
+TD_DEFINE_TRIPLE(td_triple_w8_dsp, TD_REQUANT_ANY)
+TD_DEFINE_TRIPLE(td_triple_w8_relu_dsp, TD_REQUANT_RELU)
 
 /* ---- one pixel, four channels: r0 to r3 the sums; r12 stream, lr column. On the stack: column,
  * column_end, entry, zero_and_half, stream_end, out. */

@@ -27,11 +27,12 @@ static inline uint32_t td_load_word(const int8_t *from)
     return word;
 }
 
-/* Widen `count` bytes to groups of two words, of which each begins `step` words behind the one
- * before it. The last group is filled with zeros. Returns where the next group would stand. */
-uint32_t *td_widen(uint32_t *to, const int8_t *from, uint32_t count, uint32_t step);
+/* Widen `count` bytes to groups of two words as columns of `together` pixels hold them: pairs
+ * alternate groups, triples words. The last group is filled with zeros. Returns where the next
+ * group would stand. */
+uint32_t *td_widen(uint32_t *to, const int8_t *from, uint32_t count, uint32_t together);
 
-/* The same for `count` (a multiple of 4) equal bytes and a step of 4. */
-uint32_t *td_fill(uint32_t *to, int byte, uint32_t count);
+/* The same for `count` (a multiple of 4) equal bytes. */
+uint32_t *td_fill(uint32_t *to, int byte, uint32_t count, uint32_t together);
 
 #endif

@@ -5,27 +5,28 @@
 #define TD_KERNELS_DSP_H
 #include <stdint.h>
 
-/* A block computes all channels of one or two pixels, from columns of int16.
+/* A block computes all channels of one, two or three pixels, from columns of int16.
  *
- * Inputs of a pixel stand in groups of four, each group as the words (k0, k2), (k1, k3): the order
- * in which SXTB16 widens bytes. `stream` holds, for each block of channels in turn, what the block
- * reads, in the order of reading: biases, weights, multipliers, and a byte a channel that is one
- * less than its right shift.
+ * Inputs of a pixel stand in groups of four, as the words (k0, k2) and (k1, k3): the order in which
+ * SXTB16 widens bytes. Of several pixels, pairs alternate whole groups, triples words. `stream`
+ * holds, for each block of channels in turn, what the block reads, in the order of reading: biases,
+ * weights, multipliers, and a byte a channel that is one less than its right shift.
  *   w8: a halfword is 256 * w1 + w0 of two channels. SMLAD with it sums 256 * A + B; SXTB16 makes
  *       w0 of it, with which SMLAD sums B.
  *   w16: weights and biases are doubled, as SMMLAR wants the sums. */
 struct td_block_dsp {
     const int32_t *stream;
     uint32_t stream_bytes;
-    uint32_t groups;            /* of 4 inputs for pairs, of 8 for quads */
+    uint32_t groups;            /* of 4 inputs; of 8 for quads */
     int32_t zero_and_half;      /* 2 * out_zero + 1 */
 };
 
-/* Two pixels, two channels at a time; in the column the groups of the pixels alternate. Of outputs
- * at the same place, those of the first pixel remain. `relu`: no output is below out_zero. */
-typedef void td_pair_dsp(const struct td_block_dsp *p, const uint32_t *column, int8_t *out0,
-                         int8_t *out1);
-td_pair_dsp td_pair_w8_dsp, td_pair_w8_relu_dsp, td_pair_w16_dsp, td_pair_w16_relu_dsp;
+/* Two or three pixels, two channels at a time. `out` holds each pixel's place; of pixels with the
+ * same place the first remains. `relu`: no output is below out_zero. */
+typedef void td_pixels_dsp(const struct td_block_dsp *p, const uint32_t *column,
+                           int8_t *const *out);
+td_pixels_dsp td_pair_w16_dsp, td_pair_w16_relu_dsp;
+td_pixels_dsp td_triple_w8_dsp, td_triple_w8_relu_dsp;
 
 /* One pixel, four channels at a time. */
 typedef void td_quad_dsp(const struct td_block_dsp *p, const uint32_t *column, int8_t *out);
@@ -39,10 +40,11 @@ struct td_product_dsp {
     struct td_block_dsp block;
 };
 
-/* scratch: a column of two pixels, then the outputs of two pixels where channels are padded. */
+/* scratch: a column of all `together` pixels, then their outputs where channels are padded. */
 struct td_matmul_s8_dsp {
     struct td_product_dsp product;
-    td_pair_dsp *pair;
+    uint32_t together;          /* 2 or 3 */
+    td_pixels_dsp *pixels;
 };
 void td_matmul_s8_dsp(const struct td_matmul_s8_dsp *p, const int8_t *in, int8_t *out,
                       void *scratch);
@@ -55,10 +57,12 @@ struct td_vector_s8_dsp {
 void td_vector_s8_dsp(const struct td_vector_s8_dsp *p, const int8_t *in, int8_t *out,
                       void *scratch);
 
-/* scratch as for td_matmul_s8_dsp, then a window in bytes unless whole pixels are groups of 4. */
+/* scratch as for td_matmul_s8_dsp, then, from byte `patch` on, a window in bytes unless pixels are
+ * whole groups of 4. */
 struct td_conv_s8_dsp {
     struct td_window window;
     int8_t in_zero;
+    uint32_t patch;
     struct td_matmul_s8_dsp matmul;
 };
 void td_conv_s8_dsp(const struct td_conv_s8_dsp *p, const int8_t *in, int8_t *out, void *scratch);

@@ -21,6 +21,7 @@ from tinydeploy.errors import DeviceError, FirmwareFaultError, LinkError
 FIRST_RESEND_S = 1.0
 MAX_DAMAGED = 64
 MAX_NOISE_BYTES = 4 << 20
+MAX_SILENCE_BYTES = 4096  # who sends more while an answer is due is not silent but mad
 _SHOWN = 60
 
 
@@ -33,11 +34,51 @@ class Request:
     timeout_s: float = 5.0
 
 
-@dataclass(frozen=True)
-class _UnderWay:
-    index: int
-    request: Request
-    data: bytes
+class _Flight:
+    """The commands that were sent and not answered, and the order in which they left.
+
+    The device answers in order, so that an answer without a number belongs to the first that left.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, tuple[int, Request, bytes]] = {}
+        self._left: deque[int] = deque()
+
+    def launch(self, seq: int, index: int, request: Request) -> bytes:
+        """Note a new command; its bytes."""
+        data = protocol.command(seq, request.name, *request.args)
+        self.waiting[seq] = (index, request, data)
+        self._left.append(seq)
+        return data
+
+    def land(self, seq: int) -> int | None:
+        """The index of the command that an answer belongs to; None if it has been answered."""
+        if seq in self._left:
+            while self._left.popleft() != seq:
+                pass
+        command = self.waiting.pop(seq, None)
+        return None if command is None else command[0]
+
+    def repeat_damaged(self) -> bytes:
+        """The bytes of the command that the device could not read, or whose answer was damaged."""
+        seq = self._left.popleft() if self._left else next(iter(self.waiting))
+        if seq not in self.waiting:
+            return b""  # it was sent twice, and the other one was answered
+        self._left.append(seq)
+        return self.waiting[seq][2]
+
+    def repeat_all(self) -> bytes:
+        """The bytes of all that has not been answered."""
+        self._left = deque(self.waiting)
+        return b"".join(data for _, _, data in self.waiting.values())
+
+    def oldest(self) -> Request:
+        """The command that has waited for the longest time."""
+        return next(iter(self.waiting.values()))[1]
+
+    def timeout_s(self) -> float:
+        """How long the device may be silent."""
+        return max(request.timeout_s for _, request, _ in self.waiting.values())
 
 
 class Exchange:
@@ -73,45 +114,40 @@ class Exchange:
         """
         answers: dict[int, Answer] = {}
         todo = deque(enumerate(requests))
-        under_way: dict[int, _UnderWay] = {}
+        flight = _Flight()
         damaged = 0
         noise_limit = self._link.received_bytes + MAX_NOISE_BYTES
-        progress = time.monotonic()
+        progress, heard_bytes = time.monotonic(), self._link.received_bytes
         resend_after = FIRST_RESEND_S
-        while todo or under_way:
-            self._send_ahead(todo, under_way)
-            oldest = next(iter(under_way.values()))
-            deadline = progress + max(sent.request.timeout_s for sent in under_way.values())
-            answer = self._receive(min(deadline, progress + resend_after), noise_limit)
+        while todo or flight.waiting:
+            self._send_ahead(todo, flight)
+            oldest, timeout_s = flight.oldest(), flight.timeout_s()
+            answer = self._receive(progress + min(timeout_s, resend_after), noise_limit)
             if answer is None:
-                if time.monotonic() >= deadline:
-                    raise self._silent(oldest.request)
+                if time.monotonic() >= progress + timeout_s:
+                    silent = self._link.received_bytes - heard_bytes <= MAX_SILENCE_BYTES
+                    raise self._silent(oldest) if silent else self._flooded()
                 resend_after *= 2
-                self._resend(b"%" + b"".join(sent.data for sent in under_way.values()))
+                self._resend(b"%" + flight.repeat_all())
             elif answer.seq is None:
-                # Answers come in order: the damaged one is the oldest without an answer. To send
-                # all again would multiply them on a line that damages many.
                 damaged += 1
                 if damaged > MAX_DAMAGED + len(requests):
                     raise self._damaged()
-                self._resend(oldest.data)
-            elif answer.seq in under_way:
-                answers[under_way.pop(answer.seq).index] = answer
+                if data := flight.repeat_damaged():
+                    self._resend(data)
+            elif (index := flight.land(answer.seq)) is not None:
+                answers[index] = answer
                 self._heard_answer = True
-                progress = time.monotonic()
+                progress, heard_bytes = time.monotonic(), self._link.received_bytes
                 resend_after = FIRST_RESEND_S
         return [answers[index] for index in range(len(requests))]
 
-    def _send_ahead(
-        self, todo: deque[tuple[int, Request]], under_way: dict[int, _UnderWay]
-    ) -> None:
+    def _send_ahead(self, todo: deque[tuple[int, Request]], flight: _Flight) -> None:
         batch = b""
-        while todo and len(under_way) < self.window:
+        while todo and len(flight.waiting) < self.window:
             index, request = todo.popleft()
             self._seq = self._seq % protocol.MAX_SEQ + 1
-            data = protocol.command(self._seq, request.name, *request.args)
-            under_way[self._seq] = _UnderWay(index, request, data)
-            batch += data
+            batch += flight.launch(self._seq, index, request)
         if batch:
             self._link.write(batch)
 

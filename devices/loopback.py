@@ -31,6 +31,7 @@ from tinydeploy.ports import Meter
 from tinydeploy.types import Build, DeviceProfile, Measurement, Profile
 
 START_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 5.0
 SCRIPT_KEYS = ("latency_us", "energy_nj", "fault", "damage_in", "damage_out")
 
 
@@ -157,10 +158,9 @@ def _talk(build: Build, device: DeviceProfile) -> Iterator[Session]:
     """A session with the running firmware of `build`."""
     words = [f"{k}={device.emulator[k]}" for k in SCRIPT_KEYS if device.emulator.get(k)]
     infer_timeout_s = float(device.emulator.get("infer_timeout_s", "60"))
-    with NativeFirmware(build.elf, " ".join(words)) as firmware:
+    with NativeFirmware(build.elf, " ".join(words)) as firmware, open_link(firmware.url) as link:
         try:
-            with open_link(firmware.url) as link:
-                yield Session(link, infer_timeout_s=infer_timeout_s)
+            yield Session(link, timeout_s=ANSWER_TIMEOUT_S, infer_timeout_s=infer_timeout_s)
         except LinkError as e:
             if (ended := firmware.ended()) is not None:
                 raise DeviceError(

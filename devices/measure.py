@@ -99,7 +99,7 @@ def _rows(identity: Identity, inputs: Sequence[np.ndarray]) -> list[bytes]:
 def _raw(array: np.ndarray, info: TensorInfo) -> list[bytes]:
     wanted = np.dtype(info.dtype)
     size = array[0].size * wanted.itemsize
-    if array.dtype != wanted or size != info.bytes:
+    if array.dtype.newbyteorder("=") != wanted or size != info.bytes:
         raise UsageError(
             f"an input sample is {array.dtype}{list(array.shape[1:])}, the model takes "
             f"{info.bytes // wanted.itemsize} x {info.dtype}",

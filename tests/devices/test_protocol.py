@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinydeploy.devices import protocol
@@ -49,6 +49,7 @@ def test_crc_is_ccitt_false() -> None:
     assert protocol.crc16(b"") == 0xFFFF
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 @example(bytes(range(256)))
 def test_escaped_data_holds_nothing_that_means_something_and_comes_back(data: bytes) -> None:
@@ -57,6 +58,7 @@ def test_escaped_data_holds_nothing_that_means_something_and_comes_back(data: by
     assert unescape(escaped) == data
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000), st.integers(protocol.MIN_LINE_BYTES, 2000))
 @example(b"%" * 1000, 80)
 @example(b"x" * 999 + b"%" * 999, 1024)
@@ -78,11 +80,13 @@ def test_as_few_parts_as_the_line_allows() -> None:
     assert len(protocol.split_for_lines(bytes(784), 140)) == 8
 
 
+@settings(deadline=None)
 @given(seqs, fields)
 def test_an_answer_comes_back(seq: int, pairs: dict[str, str]) -> None:
     assert decode_answer(answer_line(seq, pairs)) == Answer(seq, pairs)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), seqs, fields)
 @example(b"td 1 ok 0000", 1, {})
 @example(protocol.command(7, "id"), 7, {"a": "1"})
@@ -108,6 +112,7 @@ def test_any_damaged_byte_is_detected() -> None:
                 assert decode_answer(damaged) is None, (at, byte)
 
 
+@settings(deadline=None)
 @given(seqs, fields, st.data())
 def test_any_burst_of_16_bits_is_detected(
     seq: int, pairs: dict[str, str], data: st.DataObject
@@ -119,6 +124,7 @@ def test_any_burst_of_16_bits_is_detected(
     assert decode_answer(number.to_bytes(len(line), "big")) is None
 
 
+@settings(deadline=None)
 @given(seqs, fields, st.data())
 def test_a_cut_answer_is_none(seq: int, pairs: dict[str, str], data: st.DataObject) -> None:
     line = answer_line(seq, pairs)
@@ -126,6 +132,7 @@ def test_a_cut_answer_is_none(seq: int, pairs: dict[str, str], data: st.DataObje
     assert decode_answer(line[:cut]) is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 @example(b"td 99999 ok 0000")
 @example(protocol.frame(b"td 1 ok a"))
@@ -139,6 +146,7 @@ def test_garbage_decodes_to_nothing_and_raises_nothing(garbage: bytes) -> None:
     protocol.is_damaged(garbage)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(IDENTITY)), values))
 @example({"in": "int8:0"})
 @example({"in": "float32:6"})

@@ -21,11 +21,20 @@ from tinydeploy.types import DeviceProfile
 SHIPPED = Path(__file__).parent / "profiles"
 
 _NAME = re.compile(r"[\w-]+", re.ASCII)
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _REQUIRED = ("description", "core", "platform", "clock_hz", "flash_bytes", "ram_bytes")
 # The name is the file's, and the file knows where it lies.
 _FIELDS = {f.name for f in dataclasses.fields(DeviceProfile)} - {"name", "source"}
 _NEEDED_BY_PLATFORM = {"native": ("port",), "qemu": ("port", "toolchain_prefix", "arch_flags")}
 _NEEDED_BY_QEMU = ("system", "machine")
+# Keys of the table [emulator] by platform.
+_EMULATOR_KEYS = {
+    "qemu": {"system", "machine", "args", "cycles", "infer_timeout_s"},
+    "native": {"latency_us", "energy_nj", "fault", "damage_in", "damage_out", "infer_timeout_s"},
+}
+_WHOLE_NUMBERS = ("TD_LINE_BYTES", "TD_WINDOW", "TD_STACK_BYTES")
 _ADDRESSES = 1 << 32
 
 
@@ -95,6 +104,7 @@ class _File:
                 raise UsageError(f"{self.path}: {key} is missing", hint="every board has it")
         profile = DeviceProfile(name=name, source=str(self.path), **values)
         self.check_platform(profile)
+        self.check_tables(profile)
         self.check_memory(profile)
         return profile
 
@@ -129,6 +139,20 @@ class _File:
             for key in _NEEDED_BY_QEMU:
                 if not profile.emulator.get(key):
                     self.fail("platform", f'is "qemu", which needs {key} in the table [emulator]')
+
+    def check_tables(self, profile: DeviceProfile) -> None:
+        for key, value in profile.defines.items():
+            if not _IDENTIFIER.fullmatch(key):
+                self.fail(key, "is no name of a C macro", table="defines")
+            if key in _WHOLE_NUMBERS and not _WHOLE_NUMBER.fullmatch(value):
+                self.fail(key, f"is {value!r}, not a whole number in quotes", table="defines")
+        known = _EMULATOR_KEYS.get(profile.platform, set())
+        for key, value in profile.emulator.items():
+            if key not in known:
+                hint = f"known: {', '.join(sorted(known))}" if known else "it has no emulator"
+                self.fail(key, "is no setting of this platform", hint, table="emulator")
+            if key == "infer_timeout_s" and not _SECONDS.fullmatch(value):
+                self.fail(key, f"is {value!r}, not a number of seconds in quotes", table="emulator")
 
     def check_memory(self, profile: DeviceProfile) -> None:
         if profile.platform in ("host", "native"):

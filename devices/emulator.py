@@ -217,7 +217,10 @@ def _command(elf: Path, device: DeviceProfile, report: Path | None) -> list[str]
     if report is not None:
         addresses = Elf(elf)
         begin, end = addresses.address("td_mark_begin"), addresses.address("td_mark_end")
-        options = [str(counter.plugin()), f"from={begin:#x}", f"to={end:#x}", f"out={report}"]
+        files = [str(counter.plugin()), f"out={report}"]
+        # QEMU splits at commas; two of them stand for one.
+        options = [name.replace(",", ",,") for name in files]
+        options += [f"from={begin:#x}", f"to={end:#x}"]
         if table := emulator.get("cycles"):
             options.append(f"core={table}")
         for option, symbol in (("mark", profile.MARK), ("layers", profile.LAYERS)):

@@ -50,6 +50,11 @@ class PlatformioBuilder:
             raise UsageError(
                 f"{device.name} takes no firmware", hint="`tinydeploy run --device host` runs there"
             )
+        if device.platform not in ("native", "qemu"):
+            raise UsageError(
+                f"{device.name}: boards of the platform {device.platform!r} are not built yet",
+                hint="emulated boards and loopback are: `tinydeploy devices list`",
+            )
         if compiled.engine != "aot":
             raise UsageError(
                 f"firmware with the engine {compiled.engine!r} is not built here",

@@ -78,6 +78,10 @@ def test_reads_a_good_file(tmp_path: Path) -> None:
         ('TD_LINE_BYTES = "80"', "TD_LINE_BYTES = 80", 15, "defines.TD_LINE_BYTES is 80"),
         ('machine = "mps2-an386"', "", 3, "needs machine in the table [emulator]"),
         ('port = "cmsdk"', "", 3, "needs the field port"),
+        ('machine = "mps2-an386"', 'machine = "x"\nmachina = "y"', 20, "emulator.machina is no"),
+        ('machine = "mps2-an386"', 'machine = "x"\ninfer_timeout_s = "soon"', 20, "is 'soon'"),
+        ('TD_LINE_BYTES = "80"', 'TD_LINE_BYTES = "0x50"', 15, "not a whole number in quotes"),
+        ('TD_LINE_BYTES = "80"', '"TD-LINE" = "80"', 15, "is no name of a C macro"),
         ("[emulator]", "[emulators]", 17, "emulators is no field of a board"),
     ],
 )

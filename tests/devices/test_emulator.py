@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -77,6 +78,29 @@ def test_runs_and_counts_alike_twice(board: str, small: Small) -> None:
     assert first.latency_us is None and first.energy_uj is None
     assert first.arena_bytes == build.footprint.arena_bytes
     assert first.stack_bytes is not None and 100 < first.stack_bytes < 2048
+
+
+@pytest.mark.parametrize(
+    "board", ["qemu-cortex-m3", "qemu-cortex-m7", "qemu-cortex-m33", "qemu-cortex-m55"]
+)
+def test_the_other_boards_compute_the_same(board: str, small: Small) -> None:
+    device, x = find(board), inputs(2)
+    outputs, result = QemuRunner().run(small(board), device, x)
+    expected = AotCompiler().native(SMALL_MODEL).predict(x)
+    assert [o.tobytes() for o in outputs] == [e.tobytes() for e in expected]
+    assert result.instructions is not None and min(result.instructions) > 10_000
+    assert (result.cycles_model is None) == ("cycles" not in device.emulator)
+
+
+def test_paths_may_hold_commas_and_spaces(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "a, b"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    _, result = QemuRunner().run(small(CORTEX_M4), find(CORTEX_M4), inputs(1))
+    assert result.instructions is not None
+    assert not [*scratch.iterdir()]
 
 
 # ---------------------------------------------------------------- exact counts

@@ -135,6 +135,8 @@ class _File:
         for key in _NEEDED_BY_PLATFORM.get(profile.platform, ()):
             if not getattr(profile, key):
                 self.fail("platform", f"is {profile.platform!r}, which needs the field {key}")
+        if profile.port and not _NAME.fullmatch(profile.port):
+            self.fail("port", f"is {profile.port!r}, not the name of a C file without .c")
         if profile.platform == "qemu":
             for key in _NEEDED_BY_QEMU:
                 if not profile.emulator.get(key):

@@ -77,6 +77,7 @@ def test_reads_a_good_file(tmp_path: Path) -> None:
         ('["-mcpu=cortex-m4"]', '"-mcpu=cortex-m4"', 11, "not a list of texts"),
         ('TD_LINE_BYTES = "80"', "TD_LINE_BYTES = 80", 15, "defines.TD_LINE_BYTES is 80"),
         ('machine = "mps2-an386"', "", 3, "needs machine in the table [emulator]"),
+        ('port = "cmsdk"', 'port = "../cmsdk"', 4, "is '../cmsdk', not the name of a C file"),
         ('port = "cmsdk"', "", 3, "needs the field port"),
         ('machine = "mps2-an386"', 'machine = "x"\nmachina = "y"', 20, "emulator.machina is no"),
         ('machine = "mps2-an386"', 'machine = "x"\ninfer_timeout_s = "soon"', 20, "is 'soon'"),

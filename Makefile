@@ -1,8 +1,7 @@
 # make demo   sets everything up, then deploys the example to emulated boards
 # make test   the same set-up, then all checks and tests
-.PHONY: setup demo test check format lint types tests docs lock clean
+.PHONY: setup demo test check format lint types tests docs readme lock clean
 PY := .venv/bin/python
-export PYTHONDONTWRITEBYTECODE := 1
 
 setup:
 	@scripts/setup.sh
@@ -30,6 +29,10 @@ tests:
 # README commands and --help blocks are run and compared, so that they cannot rot.
 docs:
 	@$(PY) -m pytest tests/test_readme.py
+
+# Writes what the commands print into the README; `tests/test_readme.py` compares.
+readme:
+	@$(PY) scripts/update_readme.py
 
 # Made without index addresses, so that it works behind any mirror.
 lock:

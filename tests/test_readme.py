@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -31,7 +32,8 @@ def run(command: str) -> str:
     words = shlex.split(command)
     done = subprocess.run(
         [sys.executable, "-c", "from tinydeploy.cli.main import main; main()", *words[1:]],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT, env={**os.environ, "COLUMNS": "80"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout.strip()

@@ -39,7 +39,11 @@ def run(command: str) -> str:
     return done.stdout.strip()
 
 
-QUICK = [(c, o) for c, o in sessions() if c.startswith("tinydeploy ") and "deploy --" not in c]
+QUICK = [
+    (c, o)
+    for c, o in sessions()
+    if c.startswith("tinydeploy ") and not c.startswith("tinydeploy deploy")
+]
 
 
 def test_there_are_transcripts() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinydeploy.compiler.lower import dsp_depthwise
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.layer import Layer, read_conv, read_matmul
 from tinydeploy.compiler.lower.packing import bytes_of_words, input_pairs, join_two, padded
@@ -179,7 +180,7 @@ def _replace(call: Call, kernel: str, params: Mapping[str, Any], scratch_bytes: 
 
 
 def _suits(target: Target) -> bool:
-    return target.dsp
+    return target.dsp and not target.helium  # which has kernels of its own
 
 
 def _variant(portable: str, make: Callable[[Call], Candidate | None]) -> Variant:
@@ -193,4 +194,6 @@ VARIANTS = (
     _variant("td_matmul_s8", partial(_matmul, PAIR_W16)),
     _variant("td_conv_s8", partial(_conv, TRIPLE_W8)),
     _variant("td_conv_s8", partial(_conv, PAIR_W16)),
+    _variant("td_depthwise_s8", dsp_depthwise.make_rows),
+    _variant("td_depthwise_s8", dsp_depthwise.make_columns),
 )

@@ -67,4 +67,42 @@ struct td_conv_s8_dsp {
 };
 void td_conv_s8_dsp(const struct td_conv_s8_dsp *p, const int8_t *in, int8_t *out, void *scratch);
 
+/* A line of one channel of a depthwise convolution. */
+struct td_line_dsp {
+    uint32_t row_offset[3];     /* 3x3: of each slot of the ring in the channel's weights, bytes */
+    uint32_t pairs, odd;        /* outputs: 2 * pairs + odd */
+    uint32_t out_step;          /* bytes between them */
+    int32_t zero_and_half;      /* 2 * out_zero + 1 */
+    uint32_t rows, k, stride;   /* the window: across lines, along them; its stride along them */
+    uint32_t words;             /* of a row, for two outputs */
+    uint32_t *weights;          /* room for them, 2 * words * rows, where not 3x3 */
+};
+
+/* Constants of a channel: 2 * bias, multiplier, then for 3x3 a word a row, (w0, w1, w2, -), with
+ * one less than the right shift as the last byte of the first row; otherwise that number as a word,
+ * then the weights as bytes, whole words of them. */
+typedef void td_channel_dsp(const int32_t *constants, const uint32_t *plane, int8_t *out,
+                            const struct td_line_dsp *p);
+td_channel_dsp td_line_3x3_dsp, td_line_3x3_relu_dsp;
+td_channel_dsp td_line_3x3_stride_2_dsp, td_line_3x3_stride_2_relu_dsp;
+td_channel_dsp td_line_any_dsp;
+
+/* Channels are a multiple of 4, each input channel has one output. A line runs along a row or a
+ * column; steps are in bytes. scratch: 4 * rows * line_pairs words, then what `line` needs. */
+struct td_depthwise_s8_dsp {
+    uint32_t batches, in_bytes, out_bytes;
+    uint32_t channels, channel_words;
+    uint32_t in_lines, in_line_step, lines_before;  /* across: input, lines outside before it */
+    uint32_t out_lines, out_line_step, line_stride;
+    uint32_t inside, in_step, before, line_pairs;   /* along */
+    uint8_t keeps;              /* 3x3: the ring keeps lines for the next line of outputs */
+    int8_t in_zero;
+    int16_t out_min, out_max;
+    td_channel_dsp *line;
+    const int32_t *constants;
+    struct td_line_dsp shape;
+};
+void td_depthwise_s8_dsp(const struct td_depthwise_s8_dsp *p, const int8_t *in, int8_t *out,
+                         void *scratch);
+
 #endif

@@ -8,13 +8,9 @@
 #include "td_fixedpoint.h"
 #include "td_window.h"
 
-/* Outputs beyond the clamp of int8, which the blocks did not know of. */
 static void clamp(const struct td_product_dsp *p, int8_t *out)
 {
-    if (p->out_min > INT8_MIN || p->out_max < INT8_MAX)
-        for (uint32_t n = p->rows * p->channels; n > 0; n--, out++)
-            *out = *out < p->out_min ? (int8_t)p->out_min
-                                     : *out > p->out_max ? (int8_t)p->out_max : *out;
+    td_clamp_bytes(out, p->rows * p->channels, p->out_min, p->out_max);
 }
 
 /* Pixels whose columns wait for the others of their block. */

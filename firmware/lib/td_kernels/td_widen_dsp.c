@@ -1,4 +1,4 @@
-/* Columns of int16. */
+/* What several kernels with the DSP extension need: columns of int16, the last clamp. */
 #include "td_kernels.h"
 
 #if defined(__ARM_FEATURE_DSP)
@@ -60,5 +60,13 @@ uint32_t *td_fill(uint32_t *to, int byte, uint32_t count, uint32_t together)
         to[half] = halves;
     }
     return to;
+}
+
+void td_clamp_bytes(int8_t *bytes, uint32_t count, int32_t low, int32_t high)
+{
+    if (low == INT8_MIN && high == INT8_MAX)
+        return;
+    for (; count > 0; count--, bytes++)
+        *bytes = (int8_t)td_clamp(*bytes, low, high);
 }
 #endif

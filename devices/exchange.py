@@ -191,7 +191,7 @@ class Exchange:
         return LinkError(
             f"the firmware did not answer {request.name!r} within {request.timeout_s:g} s."
             f"{self._heard()}",
-            hint="it hangs, or the model needs longer: reset the board, or raise infer_timeout_s",
+            hint="it hangs, or needs longer: raise infer_timeout_s in the board's [emulator] table",
         )
 
     def _flooded(self) -> LinkError:

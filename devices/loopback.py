@@ -25,7 +25,7 @@ from tinydeploy.devices.elf import Elf
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.measure import measure
 from tinydeploy.devices.protocol import Identity
-from tinydeploy.devices.session import Session
+from tinydeploy.devices.session import Session, infer_timeout_s
 from tinydeploy.errors import DeviceError, LinkError
 from tinydeploy.ports import Meter
 from tinydeploy.types import Build, DeviceProfile, Measurement, Profile
@@ -157,10 +157,10 @@ class LoopbackRunner:
 def _talk(build: Build, device: DeviceProfile) -> Iterator[Session]:
     """A session with the running firmware of `build`."""
     words = [f"{k}={device.emulator[k]}" for k in SCRIPT_KEYS if device.emulator.get(k)]
-    infer_timeout_s = float(device.emulator.get("infer_timeout_s", "60"))
+    limit_s = infer_timeout_s(device)
     with NativeFirmware(build.elf, " ".join(words)) as firmware, open_link(firmware.url) as link:
         try:
-            yield Session(link, timeout_s=ANSWER_TIMEOUT_S, infer_timeout_s=infer_timeout_s)
+            yield Session(link, timeout_s=ANSWER_TIMEOUT_S, infer_timeout_s=limit_s)
         except LinkError as e:
             if (ended := firmware.ended()) is not None:
                 raise DeviceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,11 +10,12 @@ from tinydeploy.devices import protocol
 from tinydeploy.devices.exchange import Exchange, Request, accepted
 from tinydeploy.devices.link import Link
 from tinydeploy.devices.protocol import Answer, Identity
-from tinydeploy.errors import LinkError, WrongFirmwareError
+from tinydeploy.errors import LinkError, UsageError, WrongFirmwareError
 from tinydeploy.ports import Meter
-from tinydeploy.types import Build
+from tinydeploy.types import Build, DeviceProfile
 
 ATTEMPTS = 3
+INFER_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,29 @@ class LayerTime:
     us: int
 
 
+def infer_timeout_s(device: DeviceProfile) -> float:
+    """The time limit of one inference: `infer_timeout_s` in the board's [emulator] table, or 60 s."""
+    text = device.emulator.get("infer_timeout_s", str(INFER_TIMEOUT_S))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise UsageError(
+            f"{device.name}: infer_timeout_s is {text!r}", hint="seconds, greater than 0"
+        )
+    return seconds
+
+
 class Session:
     """Speaks to one device over an open link. Close the link, not the session.
 
     `inferences` counts those that the device was made to run.
     """
 
-    def __init__(self, link: Link, *, timeout_s: float = 5.0, infer_timeout_s: float = 60.0):
+    def __init__(
+        self, link: Link, *, timeout_s: float = 5.0, infer_timeout_s: float = INFER_TIMEOUT_S
+    ) -> None:
         """`timeout_s` without an answer ends any command, `infer_timeout_s` an inference."""
         self._name = link.name
         self._exchange = Exchange(link)

@@ -18,7 +18,13 @@ from tinydeploy.compiler.aot import AotCompiler
 from tinydeploy.devices.catalogue import find
 from tinydeploy.devices.loopback import LoopbackRunner, NativeFirmware
 from tinydeploy.devices.meter.scripted import ScriptedMeter
-from tinydeploy.errors import DeviceError, FirmwareFaultError, LinkError, WrongFirmwareError
+from tinydeploy.errors import (
+    DeviceError,
+    FirmwareFaultError,
+    LinkError,
+    UsageError,
+    WrongFirmwareError,
+)
 from tinydeploy.plugins import load
 from tinydeploy.tflite import read_graph
 
@@ -123,6 +129,12 @@ def test_a_model_that_never_ends(elf: Path) -> None:
     with pytest.raises(LinkError, match="did not answer 'infer' within"):
         LoopbackRunner().run(toy_build(elf), board, hanging_inputs())
     assert processes(elf) == []
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
+def test_a_time_limit_that_makes_no_sense(elf: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="infer_timeout_s"):
+        LoopbackRunner().run(toy_build(elf), toy_board(infer_timeout_s=text), toy_inputs(1))
 
 
 def test_a_program_that_cannot_start(tmp_path: Path) -> None:

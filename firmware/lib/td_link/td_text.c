@@ -36,24 +36,33 @@ void td_put_printable(const char *text, uint32_t length)
     }
 }
 
-void td_put_u32(uint32_t value)
+/* `value` with a point in front of its last `decimals` digits. By subtraction instead of division:
+ * a Cortex-M0 has no divide instruction. */
+static void put_decimal(uint32_t value, uint32_t decimals)
 {
-    /* Subtraction instead of division: a Cortex-M0 has no divide instruction. */
     static const uint32_t powers[] = {1000000000u, 100000000u, 10000000u, 1000000u, 100000u,
-                                      10000u,      1000u,      100u,      10u};
+                                      10000u,      1000u,      100u,      10u,      1u};
     bool started = false;
-    for (uint32_t i = 0; i < sizeof powers / sizeof powers[0]; i++) {
+    for (uint32_t left = sizeof powers / sizeof powers[0]; left > 0; left--) {
+        uint32_t power = powers[sizeof powers / sizeof powers[0] - left];
         char digit = '0';
-        while (value >= powers[i]) {
-            value -= powers[i];
+        while (value >= power) {
+            value -= power;
             digit++;
         }
-        started = started || digit != '0';
+        started = started || digit != '0' || left == decimals + 1u;
+        if (left == decimals) {
+            td_put('.');
+        }
         if (started) {
             td_put(digit);
         }
     }
-    td_put((char)('0' + value));
+}
+
+void td_put_u32(uint32_t value)
+{
+    put_decimal(value, 0);
 }
 
 void td_put_i32(int32_t value)
@@ -68,21 +77,10 @@ void td_put_i32(int32_t value)
 
 void td_put_milli(bool negative, uint64_t thousandths)
 {
-    uint32_t value = thousandths > UINT32_MAX ? UINT32_MAX : (uint32_t)thousandths;
-    uint32_t whole = value / 1000u;
-    uint32_t part = value - whole * 1000u;
     if (negative) {
         td_put('-');
     }
-    td_put_u32(whole);
-    td_put('.');
-    if (part < 100u) {
-        td_put('0');
-    }
-    if (part < 10u) {
-        td_put('0');
-    }
-    td_put_u32(part);
+    put_decimal(thousandths > UINT32_MAX ? UINT32_MAX : (uint32_t)thousandths, 3);
 }
 
 static void put_nibble(uint32_t value)

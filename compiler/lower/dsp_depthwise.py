@@ -75,6 +75,8 @@ def _make(call: Call, across: Axis, along: Axis, *, along_rows: bool) -> Candida
     by_three = across.k == along.k == 3 and along.stride in (1, 2)
     pairs = -(-along.out // 2)
     words = -(-(along.k + along.stride) // 2)
+    if not by_three and words * across.k % 2:
+        words += 1
     line_pairs = along.stride * (pairs - 1) + words
     scratch = 16 * across.k * line_pairs + (0 if by_three else 8 * words * across.k)
     if scratch > _SCRATCH_LIMIT_BYTES:
@@ -164,4 +166,4 @@ def _instructions(
     if by_three:
         return lines * (pairs * 30 + 60 + turning)
     taps = words * across.k
-    return lines * (pairs * (10 * taps + 25) + 30 * taps + 60 + turning)
+    return lines * (pairs * (4.5 * taps + 26) + 20 * taps + 60 + turning)

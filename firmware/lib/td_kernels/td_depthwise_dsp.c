@@ -88,7 +88,7 @@ void td_depthwise_s8_dsp(const struct td_depthwise_s8_dsp *p, const int8_t *in, 
 {
     struct td_line_dsp line = p->shape;
     struct planes planes = {scratch, line.rows, line.rows * p->line_pairs};
-    line.weights = planes.to + 4 * planes.channel_step;
+    line.weights = (int16_t *)(planes.to + 4 * planes.channel_step);
     for (uint32_t b = 0; b < p->batches; b++, in += p->in_bytes, out += p->out_bytes) {
         for (uint32_t c = 0; c < p->channels; c += 4)
             four_channels(p, &line, &planes, in + c, out + c, p->constants + c * p->channel_words);

@@ -145,26 +145,46 @@ TD_DEFINE_LINE(td_line_3x3_relu_dsp, TD_LINE_SUMS_1, TD_LINE_SCALE_RELU, 2, 12)
 TD_DEFINE_LINE(td_line_3x3_stride_2_dsp, TD_LINE_SUMS_2, TD_LINE_SCALE_ANY, 3, 24)
 TD_DEFINE_LINE(td_line_3x3_stride_2_relu_dsp, TD_LINE_SUMS_2, TD_LINE_SCALE_RELU, 3, 24)
 
-/* Any window. The plane's words of a pair of outputs follow one another, and each meets two words
- * of weights: those of the first output, and of the second, which lie `stride` inputs later. */
+/* Any window. The plane's words of a pair of outputs follow one another, and each meets a word of
+ * weights of the first output, and one of the second, whose weights lie `stride` inputs later. */
 
-/* Spread int8 weights [rows][k] so: [words][rows][2]. */
-static void spread(const struct td_line_dsp *p, const int8_t *weights, uint32_t *to)
+/* Spread int8 weights [rows][k] to doubled halves [words][rows][2] for the first output, and behind
+ * those for the second. */
+static void spread(const struct td_line_dsp *p, const int8_t *weights)
 {
-    uint32_t stride = p->stride, k = p->k;
-    for (uint32_t i = 0; i < p->words; i++)
-        for (uint32_t row = 0; row < p->rows; row++) {
-            const int8_t *w = weights + row * k;
-            uint32_t pair[2] = {0, 0};
-            for (uint32_t second = 0; second < 2; second++)
-                for (uint32_t half = 0; half < 2; half++) {
-                    uint32_t at = 2 * i + half - second * stride;   /* huge if negative */
-                    if (at < k)
-                        pair[second] |= (uint32_t)(uint16_t)(2 * w[at]) << 16 * half;
-                }
-            *to++ = pair[0];
-            *to++ = pair[1];
+    uint32_t halves = 2 * p->words * p->rows;
+    int16_t *first = p->weights, *second = first + halves;
+    memset(first, 0, 4 * halves);
+    for (uint32_t row = 0; row < p->rows; row++)
+        for (uint32_t i = 0; i < p->k; i++) {
+            uint32_t later = i + p->stride;
+            int16_t w = (int16_t)(2 * *weights++);
+            first[2 * (i / 2 * p->rows + row) + i % 2] = w;
+            second[2 * (later / 2 * p->rows + row) + later % 2] = w;
         }
+}
+
+/* Both sums of `count` words (an even number) of the plane. */
+TD_INLINE void two_sums(const uint32_t *x, const int16_t *first, uint32_t count, int32_t *sum0,
+                        int32_t *sum1)
+{
+    const uint32_t *end = x + count;
+    const int16_t *second = first + 2 * count;
+    uint32_t x0, x1, w0, w1;
+    do {
+        __asm__("ldrd %[x0], %[x1], [%[x]], #8\n"
+                "ldrd %[w0], %[w1], [%[first]], #8\n"
+                "smlad %[sum0], %[x0], %[w0], %[sum0]\n"
+                "smlad %[sum0], %[x1], %[w1], %[sum0]\n"
+                "ldrd %[w0], %[w1], [%[second]], #8\n"
+                "smlad %[sum1], %[x0], %[w0], %[sum1]\n"
+                "smlad %[sum1], %[x1], %[w1], %[sum1]\n"
+                : [x] "+&r"(x), [first] "+&r"(first), [second] "+&r"(second), [x0] "=&r"(x0),
+                  [x1] "=&r"(x1), [w0] "=&r"(w0), [w1] "=&r"(w1), [sum0] "+&r"(*sum0),
+                  [sum1] "+&r"(*sum1)
+                :
+                : "memory");
+    } while (x != end);
 }
 
 void td_line_any_dsp(const int32_t *constants, const uint32_t *plane, int8_t *out,
@@ -172,26 +192,18 @@ void td_line_any_dsp(const int32_t *constants, const uint32_t *plane, int8_t *ou
 {
     int32_t bias = constants[0], multiplier = constants[1], down = constants[2];
     int32_t c = (int32_t)((uint32_t)p->zero_and_half << down);
-    uint32_t step = p->stride * p->rows, count = p->words * p->rows;
-    uint32_t left = 2 * p->pairs + p->odd;
-    spread(p, (const int8_t *)(constants + 3), p->weights);
-    for (;; plane += step) {
-        const uint32_t *x = plane, *w = p->weights, *end = plane + count;
+    uint32_t step = p->stride * p->rows, count = p->words * p->rows, out_step = p->out_step;
+    spread(p, (const int8_t *)(constants + 3));
+    for (uint32_t pairs = p->pairs; pairs > 0; pairs--, plane += step, out += 2 * out_step) {
         int32_t sum0 = bias, sum1 = bias;
-        do {
-            sum0 = __smlad((int16x2_t)*x, (int16x2_t)w[0], sum0);
-            sum1 = __smlad((int16x2_t)*x, (int16x2_t)w[1], sum1);
-            x++;
-            w += 2;
-        } while (x != end);
-        *out = td_output(sum0, multiplier, c, down);
-        if (left == 1)
-            break;
-        out[p->out_step] = td_output(sum1, multiplier, c, down);
-        out += 2 * p->out_step;
-        left -= 2;
-        if (left == 0)
-            break;
+        two_sums(plane, p->weights, count, &sum0, &sum1);
+        out[0] = td_output(sum0, multiplier, c, down);
+        out[out_step] = td_output(sum1, multiplier, c, down);
+    }
+    if (p->odd) {
+        int32_t sum0 = bias, sum1 = bias;
+        two_sums(plane, p->weights, count, &sum0, &sum1);
+        out[0] = td_output(sum0, multiplier, c, down);
     }
 }
 #endif

@@ -74,8 +74,8 @@ struct td_line_dsp {
     uint32_t out_step;          /* bytes between them */
     int32_t zero_and_half;      /* 2 * out_zero + 1 */
     uint32_t rows, k, stride;   /* the window: across lines, along them; its stride along them */
-    uint32_t words;             /* of a row, for two outputs */
-    uint32_t *weights;          /* room for them, 2 * words * rows, where not 3x3 */
+    uint32_t words;             /* of a row, for two outputs; words * rows is even */
+    int16_t *weights;           /* room for 4 * words * rows of them, where not 3x3 */
 };
 
 /* Constants of a channel: 2 * bias, multiplier, then for 3x3 a word a row, (w0, w1, w2, -), with

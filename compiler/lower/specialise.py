@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from tinydeploy.compiler.lower import dsp
+from tinydeploy.compiler.lower import dsp, mve
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.variant import Candidate, Variant
 from tinydeploy.compiler.program import Call, Program
 
-_VARIANTS: tuple[Variant, ...] = (*dsp.VARIANTS,)
+_VARIANTS: tuple[Variant, ...] = (*dsp.VARIANTS, *mve.VARIANTS)
 
 # How many instructions an inference a byte of flash may cost: `size` saves flash wherever it can,
 # `speed` spends it.

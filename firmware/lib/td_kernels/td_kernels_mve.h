@@ -1,0 +1,67 @@
+/* td_kernels_mve.h: kernels for Cortex-M cores with Helium (MVE). They compute the same bytes as the
+ * portable kernels whose names they extend; compiler/lower/mve.py checks what they demand of a layer
+ * and packs its constants. */
+#ifndef TD_KERNELS_MVE_H
+#define TD_KERNELS_MVE_H
+#include <stdint.h>
+
+/* A block computes all channels of one or two pixels, four channels at a time; the depth is read in
+ * groups of 16 bytes, of which the last may reach over the pixel's end (there the weights are 0).
+ *
+ * `stream` holds, for each four channels in turn, what the block reads, in the order of reading:
+ *   int32_t bias[4]; int8_t weights[groups][4][16]; int32_t multiplier[4]; int8_t minus_right[4];
+ * with one channel's factor multiplier * 2^(minus_right - 31). */
+struct td_block_mve {
+    const int32_t *stream;
+    uint32_t stream_bytes;
+    uint32_t groups;
+    int32_t out_zero, out_min, out_max;
+};
+
+/* Two pixels. `relu`: no output is below out_zero. */
+typedef void td_pair_mve(const struct td_block_mve *p, const int8_t *in0, const int8_t *in1,
+                         int8_t *out0, int8_t *out1);
+td_pair_mve td_pair_any_mve, td_pair_relu_mve;
+
+/* One pixel. */
+void td_quad_mve(const struct td_block_mve *p, const int8_t *in, int8_t *out);
+
+/* What the blocks leave to do: they write whole fours of channels. */
+struct td_product_mve {
+    uint32_t depth, channels;
+    uint32_t padded_channels;       /* a multiple of 4; if it is more, out goes via scratch */
+    struct td_block_mve block;
+};
+
+/* Rows of `depth` bytes that begin `step` bytes apart and may overlap: a pointwise convolution, or
+ * one whose window is as wide as the image. scratch: the last row where its last group is not full,
+ * then the outputs of two rows where channels are padded. */
+struct td_matmul_s8_mve {
+    uint32_t rows, step;
+    struct td_product_mve product;
+    td_pair_mve *pair;
+};
+void td_matmul_s8_mve(const struct td_matmul_s8_mve *p, const int8_t *in, int8_t *out,
+                      void *scratch);
+
+/* One row; scratch likewise. */
+struct td_vector_s8_mve {
+    struct td_product_mve product;
+};
+void td_vector_s8_mve(const struct td_vector_s8_mve *p, const int8_t *in, int8_t *out,
+                      void *scratch);
+
+/* `tall` windows below one another share a strip [rows][k_w][in_c], in which each of them is one
+ * piece. scratch: the strip of `strip_bytes`, which whole groups may be read from anywhere, then
+ * the outputs of two pixels where channels are padded. Dilation is 1. */
+struct td_conv_s8_mve {
+    struct td_window window;
+    int8_t in_zero;
+    uint16_t tall;
+    uint32_t strip_bytes;
+    struct td_product_mve product;
+    td_pair_mve *pair;
+};
+void td_conv_s8_mve(const struct td_conv_s8_mve *p, const int8_t *in, int8_t *out, void *scratch);
+
+#endif

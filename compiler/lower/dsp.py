@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinydeploy.compiler.lower import dsp_depthwise
+from tinydeploy.compiler.lower import dsp_depthwise, dsp_elementwise
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.layer import Layer, read_conv, read_matmul
 from tinydeploy.compiler.lower.packing import bytes_of_words, input_pairs, join_two, padded
@@ -196,4 +196,5 @@ VARIANTS = (
     _variant("td_conv_s8", partial(_conv, PAIR_W16)),
     _variant("td_depthwise_s8", dsp_depthwise.make_rows),
     _variant("td_depthwise_s8", dsp_depthwise.make_columns),
+    _variant("td_add_s8", dsp_elementwise.make_add),
 )

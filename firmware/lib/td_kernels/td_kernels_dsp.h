@@ -105,4 +105,14 @@ struct td_depthwise_s8_dsp {
 void td_depthwise_s8_dsp(const struct td_depthwise_s8_dsp *p, const int8_t *in, int8_t *out,
                          void *scratch);
 
+/* ADD of equal shapes. b has the larger scale; a_right is 0 where a has the same one. */
+struct td_add_s8_dsp {
+    uint32_t elements;
+    int32_t a_zero, b_zero;     /* shifted left by 21 and 20 */
+    int32_t a_multiplier, a_round, a_right;     /* a_round: half of 1 << a_right */
+    int32_t out_multiplier, out_c, out_down;    /* as td_output() takes them */
+    int16_t out_min, out_max;
+};
+void td_add_s8_dsp(const struct td_add_s8_dsp *p, const int8_t *a, const int8_t *b, int8_t *out);
+
 #endif

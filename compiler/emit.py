@@ -32,6 +32,7 @@ _CTYPES = {
     "bool": "uint8_t",
     "int16": "int16_t",
     "uint16": "uint16_t",
+    "uint32": "uint32_t",
     "int32": "int32_t",
     "int64": "int64_t",
     "float32": "float",
@@ -67,6 +68,7 @@ class _Writer:
             [
                 _banner(self.graph),
                 '#include "td_model.h"\n',
+                *(['#include "td_bytes.h"'] if self.program.persistent else []),
                 '#include "td_kernels.h"',
                 *(['#include "td_profile.h"'] if self.profile else []),
                 '#include "td_model_data.h"\n',
@@ -75,7 +77,7 @@ class _Writer:
                 self._io("input", self.program.inputs),
                 self._io("output", self.program.outputs),
                 *structs,
-                "void td_model_init(void)\n{\n}\n",
+                self._init(),
                 "void td_model_invoke(void)\n{",
                 *invoke,
                 "}\n",
@@ -93,6 +95,14 @@ class _Writer:
                 "#endif\n",
             ]
         )
+
+    def _init(self) -> str:
+        """State that is kept between invokes begins with its fill."""
+        lines = [
+            f"    memset({self._at(t)}, {fill}, {self.program.tensor_bytes[t]});"
+            for t, fill in self.program.persistent.items()
+        ]
+        return "\n".join(["void td_model_init(void)\n{", *lines, "}\n"])
 
     def _io(self, kind: str, tensors: Iterable[int]) -> str:
         rows = [self._io_row(self.graph.tensors[t]) for t in tensors]

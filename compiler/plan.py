@@ -137,11 +137,11 @@ def _lifetimes(program: Program, roots: Mapping[int, int]) -> tuple[dict[int, in
             first.setdefault(root, time)
             last[root] = time
 
-    touch(program.inputs, 0)
+    touch((*program.inputs, *program.persistent), 0)
     for number, call in enumerate(program.calls):
         touch((t for t in call.operands if isinstance(t, int)), number)
         touch([call.output], number)
-    touch(program.outputs, len(program.calls))
+    touch((*program.outputs, *program.persistent), len(program.calls))
     return first, last
 
 

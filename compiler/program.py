@@ -50,7 +50,9 @@ class Program:
     """Calls in execution order, and how tensors share memory.
 
     `aliases` maps a tensor to the tensor whose memory it is (RESHAPE). `tensor_bytes` holds the
-    size of every tensor that lives in the arena.
+    size of every tensor that lives in the arena; indices from the graph's number of tensors on are
+    temporary memory of a lowering. `persistent` are the tensors that keep their value between
+    invokes, each with the byte that fills it at the start.
     """
 
     calls: tuple[Call, ...]
@@ -58,6 +60,7 @@ class Program:
     outputs: tuple[int, ...]
     tensor_bytes: Mapping[int, int]
     aliases: Mapping[int, int] = field(default_factory=dict)
+    persistent: Mapping[int, int] = field(default_factory=dict)
 
     def root(self, tensor: int) -> int:
         """The tensor whose memory `tensor` uses."""

@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from types import MappingProxyType
 
 import numpy as np
 
-from tinydeploy.compiler.lower.activation import (
-    lower_dequantize,
-    lower_logistic,
-    lower_quantize,
-    lower_relu,
-    lower_relu6,
-    lower_softmax,
-)
-from tinydeploy.compiler.lower.arithmetic import lower_add, lower_mul
 from tinydeploy.compiler.lower.context import Context, Refused, Target
 from tinydeploy.compiler.lower.fold import fold
-from tinydeploy.compiler.lower.pool import lower_mean, lower_pool
-from tinydeploy.compiler.lower.product import lower_conv, lower_depthwise, lower_fully_connected
-from tinydeploy.compiler.lower.shape import lower_concatenation, lower_pad, lower_view
+from tinydeploy.compiler.lower.memory import Memory
+from tinydeploy.compiler.lower.table import LOWERINGS, SEVERAL_OUTPUTS, STATEFUL
 from tinydeploy.compiler.program import Call, Data, Program
 from tinydeploy.errors import UnsupportedModelError
 from tinydeploy.graph import Graph, Op, Tensor
 from tinydeploy.graph_stats import DTYPE_BITS
-
-LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
-    "ADD": lower_add,
-    "AVERAGE_POOL_2D": lower_pool,
-    "CONCATENATION": lower_concatenation,
-    "CONV_2D": lower_conv,
-    "DEPTHWISE_CONV_2D": lower_depthwise,
-    "DEQUANTIZE": lower_dequantize,
-    "EXPAND_DIMS": lower_view,
-    "FULLY_CONNECTED": lower_fully_connected,
-    "LOGISTIC": lower_logistic,
-    "MAX_POOL_2D": lower_pool,
-    "MEAN": lower_mean,
-    "MUL": lower_mul,
-    "PAD": lower_pad,
-    "PADV2": lower_pad,
-    "QUANTIZE": lower_quantize,
-    "RELU": lower_relu,
-    "RELU6": lower_relu6,
-    "RESHAPE": lower_view,
-    "SOFTMAX": lower_softmax,
-    "SQUEEZE": lower_view,
-}
-
-VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 
 IO_TYPES = ("int8", "int16", "float32", "int32", "uint8", "bool", "int64")
 
@@ -64,7 +28,8 @@ def lower(graph: Graph, target: Target) -> Program:
     operator, output tensor and the reason.
     """
     folded: dict[int, np.ndarray] = {}
-    ctx = Context(graph, target, MappingProxyType(folded))
+    memory = Memory(graph)
+    ctx = Context(graph, target, MappingProxyType(folded), memory)
     calls: list[Call] = []
     aliases: dict[int, int] = {}
     refused: list[str] = []
@@ -74,11 +39,12 @@ def lower(graph: Graph, target: Target) -> Program:
             folded[op.outputs[0]] = value
             continue
         try:
-            calls += _lower_op(op, ctx)
+            lowered = _lower_op(op, ctx)
         except Refused as reason:
             refused.append(f"layer {op.index}, {op.name} ({_output(op, graph)!r}): {reason}")
             continue
-        if op.name in VIEWS:
+        calls += lowered
+        if not lowered and op.inputs:  # nothing to do: the same bytes under another shape
             aliases[op.outputs[0]] = op.inputs[0]
     for t in {*graph.inputs, *graph.outputs}:
         if graph.tensors[t].dtype not in IO_TYPES:
@@ -94,8 +60,12 @@ def lower(graph: Graph, target: Target) -> Program:
         calls=tuple(calls),
         inputs=graph.inputs,
         outputs=graph.outputs,
-        tensor_bytes={t: _bytes(graph.tensors[t]) for t in _in_arena(graph, calls, aliases)},
+        tensor_bytes={
+            t: memory.sizes[t] if t in memory.sizes else _bytes(graph.tensors[t])
+            for t in _in_arena(graph, calls, aliases)
+        },
         aliases=aliases,
+        persistent=memory.persistent,
     )
 
 
@@ -103,12 +73,12 @@ def _lower_op(op: Op, ctx: Context) -> list[Call]:
     lowering = LOWERINGS.get(op.name)
     if lowering is None:
         raise Refused("the engine has no such operator")
-    if len(op.outputs) != 1:
+    if len(op.outputs) > 1 and op.name not in SEVERAL_OUTPUTS:
         raise Refused("it has several outputs")
     if any(t >= 0 and ctx.tensor(t).elements == 0 for t in (*op.inputs, *op.outputs)):
         raise Refused("a tensor of it is empty")
-    if any(t >= 0 and ctx.tensor(t).is_variable for t in op.inputs):
-        raise Refused("it keeps state between calls")
+    if op.name not in STATEFUL and any(t >= 0 and ctx.tensor(t).is_variable for t in op.inputs):
+        raise Refused("it reads a variable tensor")
     try:
         return lowering(op, ctx)
     except KeyError as error:
@@ -118,7 +88,7 @@ def _lower_op(op: Op, ctx: Context) -> list[Call]:
 
 
 def _output(op: Op, graph: Graph) -> str:
-    return graph.tensors[op.outputs[0]].name
+    return graph.tensors[op.outputs[0]].name if op.outputs else ""
 
 
 def _constant_outputs(graph: Graph, folded: dict[int, np.ndarray]) -> list[Call]:

@@ -82,7 +82,7 @@ def lower_logistic(op: Op, ctx: Context) -> list[Call]:
         return [_unary(op, ctx, "td_lookup_s8", "td_lookup_s8", params)]
     _demand_output(output, 1 / 32768, 0)
     zero_of(given)
-    multiplier, shift = _logistic_factor(scale_of(given))
+    multiplier, shift = logistic_factor(scale_of(given))
     params = {
         "elements": given.elements,
         "multiplier": multiplier,
@@ -92,15 +92,15 @@ def lower_logistic(op: Op, ctx: Context) -> list[Call]:
     return [_unary(op, ctx, "td_logistic_s16", "td_logistic_s16", params)]
 
 
-def _logistic_factor(scale: float) -> tuple[int, int]:
+def logistic_factor(scale: float, tanh: bool = False) -> tuple[int, int]:
     """Factor of an int16 input to 3 * 4096 a unit: truncated to 15 bits, and its right shift.
 
-    The reference takes a scale of 2**-12 (to 1e-3 in its logarithm) for exact.
+    The reference takes a scale of 2**-12 (to 1e-3 in its logarithm) for exact, in TANH 2**-11 too.
     """
     logarithm = np.float32(np.log(np.float32(scale)) * np.float32(1 / np.log(2.0)))
     rounded = round_half_away(float(logarithm))
-    if abs(float(logarithm) - rounded) < 1e-3 and rounded == -12:
-        return 3, 0
+    if abs(float(logarithm) - rounded) < 1e-3 and rounded in ((-12, -11) if tanh else (-12,)):
+        return 3 << (rounded + 12), 0
     factor_real, shift = scale * 4096.0 * 3.0, 0
     while factor_real <= 32767.0 / 2.0 and shift <= 30:
         shift += 1

@@ -13,6 +13,7 @@ from tinydeploy.compiler.fixedpoint import (
     quantize_factor,
     round_half_away,
 )
+from tinydeploy.compiler.lower.memory import Memory
 from tinydeploy.compiler.program import Data
 from tinydeploy.graph import Graph, Op, Tensor
 
@@ -37,11 +38,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Context:
-    """The graph, the target, and the constants that folding found (by tensor)."""
+    """The graph, the target, the constants that folding found (by tensor), and more memory."""
 
     graph: Graph
     target: Target
     folded: Mapping[int, np.ndarray]
+    memory: Memory
 
     def tensor(self, index: int) -> Tensor:
         """The tensor of an index that is present."""

@@ -140,14 +140,29 @@ def _exp_small(a: int) -> int:
     return exp_minus_eighth + multiply_high(exp_minus_eighth, x + round_shift(tail, 1))
 
 
+def tanh_q4(a: int) -> int:
+    """tanh(a) for a in Q4.27, in Q0.31 (gemmlowp's fixed-point routine)."""
+    if a == 0:
+        return 0
+    # (1 - e) / (1 + e) = 2 / (1 + e) - 1 with e = exp(-2 |a|); doubling is a matter of reading.
+    reciprocal = _half_reciprocal_of_one_plus(_exp_negative(-abs(a), 5))
+    positive = _saturate((reciprocal - (1 << 29)) << 2)
+    return positive if a > 0 else -positive
+
+
 def _reciprocal_of_one_plus(a: int) -> int:
-    """1 / (1 + a) for a in [0, 1] in Q0.31: three steps of Newton and Raphson's division."""
+    """1 / (1 + a) for a in [0, 1] in Q0.31."""
+    return _saturate(_half_reciprocal_of_one_plus(a) << 1)
+
+
+def _half_reciprocal_of_one_plus(a: int) -> int:
+    """2 / (1 + a) for a in [0, 1] in Q2.29: three steps of Newton and Raphson's division."""
     half = (a + 2**31) // 2
     x = 1515870810 + multiply_high(half, -1010580540)
     for _ in range(3):
         error = (1 << 29) - multiply_high(half, x)
         x += _saturate(multiply_high(x, error) << 2)
-    return _saturate(x << 1)
+    return x
 
 
 def _saturate(x: int) -> int:

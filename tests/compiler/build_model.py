@@ -13,23 +13,27 @@ import numpy as np
 OPTIONS = {
     "CONV_2D": "Conv2DOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
-    "FULLY_CONNECTED": "FullyConnectedOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",
+    "L2_POOL_2D": "Pool2DOptions",
     "MAX_POOL_2D": "Pool2DOptions",
-    "MEAN": "ReducerOptions",
-    "ADD": "AddOptions",
-    "MUL": "MulOptions",
-    "PAD": "PadOptions",
-    "RESHAPE": "ReshapeOptions",
-    "SQUEEZE": "SqueezeOptions",
-    "EXPAND_DIMS": "ExpandDimsOptions",
-    "SHAPE": "ShapeOptions",
-    "STRIDED_SLICE": "StridedSliceOptions",
-    "PACK": "PackOptions",
-    "SOFTMAX": "SoftmaxOptions",
-    "CONCATENATION": "ConcatenationOptions",
-    "QUANTIZE": "QuantizeOptions",
-    "DEQUANTIZE": "DequantizeOptions",
+    "L2_NORMALIZATION": "L2NormOptions",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions",
+    "SVDF": "SVDFOptions",
+    "BATCH_MATMUL": "BatchMatMulOptions",
+    **dict.fromkeys(
+        ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ALL"), "ReducerOptions"
+    ),
+}
+# The others are called as their operator.
+CALLED_ALIKE = """
+    ADD ARG_MAX ARG_MIN ASSIGN_VARIABLE CAST CONCATENATION CUMSUM DEPTH_TO_SPACE DEQUANTIZE DIV
+    EXPAND_DIMS FULLY_CONNECTED GATHER LEAKY_RELU MIRROR_PAD MUL PACK PAD QUANTIZE READ_VARIABLE
+    RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SHAPE SOFTMAX SPACE_TO_DEPTH SPLIT SPLIT_V
+    SQUEEZE STRIDED_SLICE SUB TRANSPOSE_CONV UNPACK VAR_HANDLE
+"""
+OPTIONS |= {
+    name: "".join(part.capitalize() for part in name.split("_")) + "Options"
+    for name in CALLED_ALIKE.split()
 }
 
 

@@ -17,6 +17,10 @@ def random_samples(tensor: Tensor, samples: int, rng: np.random.Generator) -> np
     shape = tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
     if tensor.dtype == "float32":
         return (3 * rng.normal(size=(samples, *shape))).astype(np.float32)
+    if tensor.dtype == "bool":
+        return rng.integers(0, 2, (samples, *shape)).astype(bool)
+    if tensor.dtype == "int32":  # plain numbers, whose products do not overflow
+        return rng.integers(-30000, 30001, (samples, *shape)).astype(np.int32)
     limits = np.iinfo(tensor.dtype)
     return rng.integers(limits.min, limits.max + 1, (samples, *shape)).astype(tensor.dtype)
 

@@ -28,7 +28,7 @@ class LayerMaker:
         return tuple(self.integer(1, largest) for _ in range(rank))
 
     def scale(self) -> float | None:
-        if self.dtype == "float32":
+        if self.dtype not in ("int8", "int16"):
             return None
         return float(np.float32(2.0 ** self.rng.uniform(-9, -2)))
 

@@ -23,7 +23,7 @@ def unknown_op_model(tmp_path: Path) -> Path:
     x = m.tensor((1, 4), "int8", 1.0)
     y = m.tensor((1, 4), "int8", 1.0, name="first")
     z = m.tensor((1, 4), "int8", 1.0, name="second")
-    m.op("TANH", [x], [y])
+    m.op("RFFT2D", [x], [y])
     m.op("my_operator", [y], [z])
     model = tmp_path / "unknown.tflite"
     model.write_bytes(m.build([x], [z]))
@@ -92,7 +92,7 @@ def test_every_unsupported_layer_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModelError) as caught:
         AotCompiler().compile(unknown_op_model(tmp_path), out)
     message = str(caught.value)
-    assert "layer 0, TANH ('first')" in message
+    assert "layer 0, RFFT2D ('first')" in message
     assert "layer 1, my_operator ('second')" in message
     assert caught.value.exit_code == 4
     assert caught.value.hint

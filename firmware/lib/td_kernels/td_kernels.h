@@ -304,4 +304,8 @@ void td_pad(const struct td_pad *p, const void *in, void *out);
 #include "td_kernels_dsp.h"
 #include "td_kernels_mve.h"
 
+/* ---- more families */
+#include "td_kernels_math.h"
+#include "td_kernels_move.h"
+
 #endif

@@ -1,0 +1,132 @@
+"""The table of lowerings: one function an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tinydeploy.compiler.lower.activation import (
+    lower_dequantize,
+    lower_logistic,
+    lower_quantize,
+    lower_relu,
+    lower_relu6,
+    lower_softmax,
+)
+from tinydeploy.compiler.lower.blocks import (
+    lower_batch_space,
+    lower_depth_space,
+    lower_gather,
+    lower_mirror_pad,
+    lower_resize_nearest,
+    lower_reverse,
+)
+from tinydeploy.compiler.lower.context import Context
+from tinydeploy.compiler.lower.functions import lower_cast, lower_function, lower_leaky_relu
+from tinydeploy.compiler.lower.pairs import (
+    lower_add_n,
+    lower_add_or_plain,
+    lower_compare,
+    lower_div,
+    lower_extremum,
+    lower_floor_pair,
+    lower_logical,
+    lower_logical_not,
+    lower_mul_or_plain,
+    lower_prelu,
+    lower_select,
+    lower_squared_difference,
+    lower_sub,
+)
+from tinydeploy.compiler.lower.pool import lower_mean, lower_pool
+from tinydeploy.compiler.lower.product import lower_conv, lower_depthwise, lower_fully_connected
+from tinydeploy.compiler.lower.shape import lower_concatenation, lower_pad, lower_view
+from tinydeploy.compiler.lower.slices import (
+    lower_broadcast_to,
+    lower_fill,
+    lower_pack,
+    lower_slice,
+    lower_split,
+    lower_strided_slice,
+    lower_transpose,
+    lower_unpack,
+)
+from tinydeploy.compiler.program import Call
+from tinydeploy.graph import Op
+
+LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
+    "ABS": lower_function,
+    "ADD": lower_add_or_plain,
+    "ADD_N": lower_add_n,
+    "AVERAGE_POOL_2D": lower_pool,
+    "BATCH_TO_SPACE_ND": lower_batch_space,
+    "BROADCAST_TO": lower_broadcast_to,
+    "CAST": lower_cast,
+    "CEIL": lower_function,
+    "CONCATENATION": lower_concatenation,
+    "CONV_2D": lower_conv,
+    "DEPTHWISE_CONV_2D": lower_depthwise,
+    "DEPTH_TO_SPACE": lower_depth_space,
+    "DEQUANTIZE": lower_dequantize,
+    "DIV": lower_div,
+    "ELU": lower_function,
+    "EQUAL": lower_compare,
+    "EXP": lower_function,
+    "EXPAND_DIMS": lower_view,
+    "FILL": lower_fill,
+    "FLOOR": lower_function,
+    "FLOOR_DIV": lower_floor_pair,
+    "FLOOR_MOD": lower_floor_pair,
+    "FULLY_CONNECTED": lower_fully_connected,
+    "GATHER": lower_gather,
+    "GREATER": lower_compare,
+    "GREATER_EQUAL": lower_compare,
+    "HARD_SWISH": lower_function,
+    "LEAKY_RELU": lower_leaky_relu,
+    "LESS": lower_compare,
+    "LESS_EQUAL": lower_compare,
+    "LOG": lower_function,
+    "LOGICAL_AND": lower_logical,
+    "LOGICAL_NOT": lower_logical_not,
+    "LOGICAL_OR": lower_logical,
+    "LOGISTIC": lower_logistic,
+    "MAXIMUM": lower_extremum,
+    "MAX_POOL_2D": lower_pool,
+    "MEAN": lower_mean,
+    "MINIMUM": lower_extremum,
+    "MIRROR_PAD": lower_mirror_pad,
+    "MUL": lower_mul_or_plain,
+    "NEG": lower_function,
+    "NOT_EQUAL": lower_compare,
+    "PACK": lower_pack,
+    "PAD": lower_pad,
+    "PADV2": lower_pad,
+    "PRELU": lower_prelu,
+    "QUANTIZE": lower_quantize,
+    "RELU": lower_relu,
+    "RELU6": lower_relu6,
+    "RESHAPE": lower_view,
+    "RESIZE_NEAREST_NEIGHBOR": lower_resize_nearest,
+    "REVERSE_V2": lower_reverse,
+    "ROUND": lower_function,
+    "RSQRT": lower_function,
+    "SELECT_V2": lower_select,
+    "SLICE": lower_slice,
+    "SOFTMAX": lower_softmax,
+    "SPACE_TO_BATCH_ND": lower_batch_space,
+    "SPACE_TO_DEPTH": lower_depth_space,
+    "SPLIT": lower_split,
+    "SPLIT_V": lower_split,
+    "SQRT": lower_function,
+    "SQUARE": lower_function,
+    "SQUARED_DIFFERENCE": lower_squared_difference,
+    "SQUEEZE": lower_view,
+    "STRIDED_SLICE": lower_strided_slice,
+    "SUB": lower_sub,
+    "TANH": lower_function,
+    "TRANSPOSE": lower_transpose,
+    "UNPACK": lower_unpack,
+}
+
+SEVERAL_OUTPUTS = ("SPLIT", "SPLIT_V", "UNPACK")
+
+STATEFUL = ("SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")

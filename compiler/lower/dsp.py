@@ -75,22 +75,49 @@ def _vector(block: Block, call: Call) -> Candidate | None:
 def _conv(block: Block, call: Call) -> Candidate | None:
     """Several windows at a time."""
     layer = read_conv(call)
+    w = layer.window
+    if w["dilation_h"] > 1 or w["dilation_w"] > 1:
+        return None
+    whole_pixels = w["in_c"] % 4 == 0
+    if not whole_pixels:
+        layer = dataclasses.replace(layer, weights=_strip_order(layer))
     made = _product(block, layer)
     if made is None:
         return None
     params, scratch = _pixels(block, *made)
-    w = layer.window
-    outer = {"window": w, "in_zero": layer.in_zero, "patch": scratch, "matmul": params}
-    if w["in_c"] % 4 or w["dilation_h"] > 1 or w["dilation_w"] > 1:
-        scratch += layer.depth
-    replaced = _replace(call, "td_conv_s8_dsp", outer, scratch)
+    outer: dict[str, Any] = {"window": w, "in_zero": layer.in_zero}
+    if whole_pixels:
+        kernel = "td_conv_s8_dsp"
+        overlapping = block.pixels == 3 and (w["k_h"], w["k_w"], w["stride_w"]) == (3, 3, 1)
+        outer["windows"] = "td_widen_3x3" if overlapping else 0
+    else:
+        kernel = "td_strip_conv_s8_dsp"
+        row = ((w["out_w"] - 1) * w["stride_w"] + w["k_w"]) * w["in_c"]
+        outer |= {"strip": scratch, "strip_row": row}
+        scratch += w["k_h"] * (row + w["k_w"] * w["in_c"] % 4)
+    replaced = _replace(call, kernel, {**outer, "matmul": params}, scratch)
     return Candidate(replaced, _pixel_instructions(block, layer))
+
+
+def _strip_order(layer: Layer) -> np.ndarray:
+    """Weights in the order of struct td_strip_conv_s8_dsp: whole groups of rows, then the rest."""
+    w = layer.window
+    width = w["k_w"] * w["in_c"]
+    rows = layer.weights.reshape(layer.channels, w["k_h"], width)
+    whole = width // 4 * 4
+    parts = (rows[:, :, :whole], rows[:, :, whole:])
+    return np.concatenate([part.reshape(layer.channels, -1) for part in parts], axis=1)
 
 
 def _pixels(block: Block, product: dict[str, Any], relu: bool) -> tuple[dict[str, Any], int]:
     """Initializer of struct td_matmul_s8_dsp, and its bytes of scratch."""
     kernel = f"{block.kernel}{'_relu' if relu else ''}_dsp"
-    params = {"product": product, "together": block.pixels, "pixels": kernel}
+    params = {
+        "product": product,
+        "together": block.pixels,
+        "pixels": kernel,
+        "widen": f"td_widen_{block.pixels}",
+    }
     return params, block.pixels * (8 * product["block"]["groups"] + _aside(product))
 
 

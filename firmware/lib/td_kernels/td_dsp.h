@@ -55,12 +55,4 @@ static inline uint32_t td_load_word(const int8_t *from)
 /* Clamp to what is narrower than int8. */
 void td_clamp_bytes(int8_t *bytes, uint32_t count, int32_t low, int32_t high);
 
-/* Widen `count` bytes to groups of two words as columns of `together` pixels hold them: pairs
- * alternate groups, triples words. The last group is filled with zeros. Returns where the next
- * group would stand. */
-uint32_t *td_widen(uint32_t *to, const int8_t *from, uint32_t count, uint32_t together);
-
-/* The same for `count` (a multiple of 4) equal bytes. */
-uint32_t *td_fill(uint32_t *to, int byte, uint32_t count, uint32_t together);
-
 #endif

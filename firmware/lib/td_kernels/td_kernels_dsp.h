@@ -40,11 +40,18 @@ struct td_product_dsp {
     struct td_block_dsp block;
 };
 
+/* Widens `rows` times `count` bytes to groups of two words, as columns of 1, 2 or 3 pixels hold
+ * them; zeros fill a row's last group. Returns where the next group would stand. */
+typedef uint32_t *td_widen_dsp(uint32_t *to, const int8_t *from, uint32_t count, uint32_t rows,
+                               uint32_t row_step);
+td_widen_dsp td_widen_1, td_widen_2, td_widen_3;
+
 /* scratch: a column of all `together` pixels, then their outputs where channels are padded. */
 struct td_matmul_s8_dsp {
     struct td_product_dsp product;
     uint32_t together;          /* 2 or 3 */
     td_pixels_dsp *pixels;
+    td_widen_dsp *widen;        /* for `together` pixels */
 };
 void td_matmul_s8_dsp(const struct td_matmul_s8_dsp *p, const int8_t *in, int8_t *out,
                       void *scratch);
@@ -57,15 +64,34 @@ struct td_vector_s8_dsp {
 void td_vector_s8_dsp(const struct td_vector_s8_dsp *p, const int8_t *in, int8_t *out,
                       void *scratch);
 
-/* scratch as for td_matmul_s8_dsp, then, from byte `patch` on, a window in bytes unless pixels are
- * whole groups of 4. */
+/* A row of three windows of 3x3 at neighbouring positions, whose inputs overlap, as a column of
+ * three pixels; `channels` is a multiple of 4. */
+typedef void td_widen_windows_dsp(uint32_t *to, const int8_t *from, uint32_t channels,
+                                  uint32_t row_step);
+td_widen_windows_dsp td_widen_3x3;
+
+/* CONV_2D without dilation, of pixels that are whole groups of 4 inputs. scratch as for
+ * td_matmul_s8_dsp. `windows` is td_widen_3x3 where that serves, or NULL. */
 struct td_conv_s8_dsp {
     struct td_window window;
     int8_t in_zero;
-    uint32_t patch;
+    td_widen_windows_dsp *windows;
     struct td_matmul_s8_dsp matmul;
 };
 void td_conv_s8_dsp(const struct td_conv_s8_dsp *p, const int8_t *in, int8_t *out, void *scratch);
+
+/* CONV_2D without dilation, of other pixels. The rows below a line of outputs are copied with their
+ * borders. The inputs of a window are, first, of each row as many as are whole groups, then what
+ * the rows leave over. scratch: as for td_matmul_s8_dsp; from byte `strip` on, k_h copied rows of
+ * `strip_row` bytes; then what is left over of a window. */
+struct td_strip_conv_s8_dsp {
+    struct td_window window;
+    int8_t in_zero;
+    uint32_t strip, strip_row;
+    struct td_matmul_s8_dsp matmul;
+};
+void td_strip_conv_s8_dsp(const struct td_strip_conv_s8_dsp *p, const int8_t *in, int8_t *out,
+                          void *scratch);
 
 /* A line of one channel of a depthwise convolution. */
 struct td_line_dsp {

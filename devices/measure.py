@@ -124,7 +124,8 @@ def _shapes(build: Build) -> list[tuple[int, ...]] | None:
     if not build.model_path.is_file():
         return None
     graph = read_graph(build.model_path)
-    return [graph.tensors[index].shape[1:] for index in graph.outputs]
+    shapes = [graph.tensors[index].shape for index in graph.outputs]
+    return [shape[1:] if shape[:1] == (1,) else shape for shape in shapes]
 
 
 def _counts(counter: Callable[[], Sequence[int]], before: int, runs: int) -> tuple[int, ...]:

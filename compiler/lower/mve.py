@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinydeploy.compiler.lower.context import Target
-from tinydeploy.compiler.lower.layer import Layer, read_conv, read_matmul
+from tinydeploy.compiler.lower.layer import Layer, read_conv, read_depthwise, read_matmul
 from tinydeploy.compiler.lower.packing import padded
 from tinydeploy.compiler.lower.variant import Candidate, Variant
 from tinydeploy.compiler.program import Call, Data
@@ -20,6 +20,9 @@ from tinydeploy.compiler.program import Call, Data
 LANES = 16  # bytes of a vector
 CHANNELS = 4  # of a block: the words of a vector
 STRIP_BYTES = 640  # more does not pay: a strip saves the copies that windows would share
+ROWS = 4  # of a word of td_depthwise_s8_mve
+WORD_BYTES = LANES * ROWS  # of 16 channels
+WORDS_BYTES = 1024  # wider lines are split
 
 # Instructions of the blocks in td_block_mve.c, by step of 16 inputs and by block.
 PAIR_STEP, PAIR_BLOCK = 14.5, 30
@@ -89,13 +92,53 @@ def _rows(call: Call, layer: Layer, step: int) -> Candidate | None:
     return Candidate(made, _instructions(layer, (layer.rows + 1) // 2))
 
 
-def _product(layer: Layer) -> dict[str, Any] | None:
-    """Initializer of struct td_product_mve; None where a factor is not a right shift.
+def _depthwise(call: Call) -> Candidate | None:
+    """Parts of output rows, 16 channels at a time."""
+    layer = read_depthwise(call)
+    w = _upright(layer.window)
+    layers = _up(w["k_h"], ROWS) // ROWS
+    if (
+        w["dilation_h"] > 1
+        or w["dilation_w"] > 1
+        or call.params["multiplier"] != 1
+        or layers * w["k_w"] > LANES // ROWS
+        or not _rounds(layer)
+    ):
+        return None
+    column = w["in_w"] == w["k_w"] == w["out_w"] == 1
+    if column:
+        length, stride, reach = w["out_h"], w["stride_h"], ROWS * (layers - 1) + 1
+        offsets = [ROWS * n * WORD_BYTES for n in range(layers)]
+    else:
+        length, stride, reach = w["out_w"], w["stride_w"], w["k_w"]
+    line_bytes = WORDS_BYTES if column else WORDS_BYTES // layers
+    span = _span(length, stride, reach, line_bytes // WORD_BYTES)
+    words = (span - 1) * stride + reach
+    layer_bytes = words * WORD_BYTES
+    if not column:
+        offsets = [n * layer_bytes + x * WORD_BYTES for n in range(layers) for x in range(w["k_w"])]
+    stream = _stream(dataclasses.replace(layer, weights=_in_words(layer.weights, w)))
+    params = {
+        "window": w,
+        "in_zero": layer.in_zero,
+        "span": span,
+        "layer_bytes": layer_bytes,
+        "stream": Data("weights", stream),
+        "line": {"offset": offsets, **_limits(layer)},
+        "run": "td_depthwise_line_relu_mve" if _is_relu(layer) else "td_depthwise_line_any_mve",
+    }
+    aside_bytes = _up(layer.channels % LANES, CHANNELS) * span if layer.channels % CHANNELS else 0
+    kernel = "td_depthwise_column_s8_mve" if column else "td_depthwise_s8_mve"
+    scratch_bytes = LANES + layer_bytes * (1 if column else layers) + aside_bytes
+    made = _replace(call, kernel, params, scratch_bytes, "td_depthwise_s8_mve")
+    lines = w["batches"] * (1 if column else w["out_h"]) * (_up(layer.channels) // LANES)
+    outputs = 6.2 * layer.rows * _up(layer.channels, CHANNELS)
+    return Candidate(made, outputs + lines * -(-length // span) * (250 + 14 * words))
 
-    Rounding the second time needs a shift of at least 1, or outputs that are never negative.
-    """
-    relu = layer.out_min >= layer.out_zero
-    if layer.right.min() < (0 if relu else 1):
+
+def _product(layer: Layer) -> dict[str, Any] | None:
+    """Initializer of struct td_product_mve; None where the blocks cannot round."""
+    if not _rounds(layer):
         return None
     stream = _stream(layer)
     return {
@@ -106,11 +149,22 @@ def _product(layer: Layer) -> dict[str, Any] | None:
             "stream": Data("weights", stream),
             "stream_bytes": stream.nbytes,
             "groups": _up(layer.depth) // LANES,
-            "out_zero": layer.out_zero,
-            "out_min": layer.out_min,
-            "out_max": layer.out_max,
+            **_limits(layer),
         },
     }
+
+
+def _limits(layer: Layer) -> dict[str, int]:
+    return {"out_zero": layer.out_zero, "out_min": layer.out_min, "out_max": layer.out_max}
+
+
+def _is_relu(layer: Layer) -> bool:
+    return layer.out_min >= layer.out_zero
+
+
+def _rounds(layer: Layer) -> bool:
+    """Whether every factor is a right shift, of at least 1 where outputs may be negative."""
+    return bool(layer.right.min() >= (0 if _is_relu(layer) else 1))
 
 
 def _stream(layer: Layer) -> np.ndarray:
@@ -132,7 +186,27 @@ def _stream(layer: Layer) -> np.ndarray:
 
 
 def _pair(layer: Layer) -> str:
-    return "td_pair_relu_mve" if layer.out_min >= layer.out_zero else "td_pair_any_mve"
+    return "td_pair_relu_mve" if _is_relu(layer) else "td_pair_any_mve"
+
+
+def _upright(w: Mapping[str, int]) -> Mapping[str, int]:
+    """A window over images of one row, turned: rows make fuller words than columns."""
+    if w["in_h"] > 1 or w["out_h"] > 1 or w["k_h"] > 1 or w["pad_top"] > 0:
+        return w
+    turned = {"_h": "_w", "_w": "_h", "pad_top": "pad_left", "pad_left": "pad_top"}
+    return {k: w[turned[k] if k in turned else k[:-2] + turned.get(k[-2:], k[-2:])] for k in w}
+
+
+def _span(length: int, stride: int, reach: int, words: int) -> int:
+    """How many outputs of a line are made at a time: all, or those of so many words."""
+    return max(1, min(length, 1 + max(0, words - reach) // stride))
+
+
+def _in_words(weights: np.ndarray, w: Mapping[str, int]) -> np.ndarray:
+    """[channels][k_h * k_w] to [channels][16]: four rows to a word, [k_h / 4][k_w][4]."""
+    taps = padded(weights.reshape(-1, w["k_h"], w["k_w"]), ROWS, axis=1)
+    words = taps.reshape(taps.shape[0], -1, ROWS, w["k_w"]).transpose(0, 1, 3, 2)
+    return padded(np.ascontiguousarray(words).reshape(taps.shape[0], -1), LANES, axis=1)
 
 
 def _is_strip(w: Mapping[str, int]) -> bool:
@@ -170,11 +244,13 @@ def _up(count: int, multiple: int = LANES) -> int:
     return -(-count // multiple) * multiple
 
 
-def _replace(call: Call, kernel: str, params: Mapping[str, Any], scratch_bytes: int) -> Call:
+def _replace(
+    call: Call, kernel: str, params: Mapping[str, Any], scratch_bytes: int, struct: str = ""
+) -> Call:
     return dataclasses.replace(
         call,
         kernel=kernel,
-        struct=kernel,
+        struct=struct or kernel,
         params=params,
         takes_scratch=True,
         scratch_bytes=scratch_bytes,
@@ -193,4 +269,5 @@ VARIANTS = (
     _variant("td_matmul_s8", _vector),
     _variant("td_matmul_s8", _matmul),
     _variant("td_conv_s8", _conv),
+    _variant("td_depthwise_s8", _depthwise),
 )

@@ -1,24 +1,16 @@
 /* The inner blocks of the products: assembler, since they need every register that VMLADAVA can add
- * to (the even ones), and GCC does not form their loops; the macros are one description of all.
- *
- * Requantization: VQRDMULH is the reference's first rounding and VRSHL the second, but for ties of
- * negative values, which go away from zero once 1 is subtracted from each; where no output is below
- * out_zero they are clamped anyway.
- *
- * Sums reach their lanes by VMOV to a double register: the order of VMOV to two lanes is not the
- * same in QEMU 7.2 as on a core. */
+ * to (the even ones), and GCC does not form their loops; the macros are one description of all. */
 #include "td_kernels.h"
 
 #if defined(__ARM_FEATURE_MVE)
 #include <stddef.h>
 
+#include "td_asm_mve.h"
+
 _Static_assert(offsetof(struct td_block_mve, stream_bytes) == 4, "the blocks load the struct at once");
 _Static_assert(offsetof(struct td_block_mve, groups) == 8, "and in this order");
 _Static_assert(offsetof(struct td_block_mve, out_zero) == 12, "and in this order");
 _Static_assert(offsetof(struct td_block_mve, out_max) == 20, "and in this order");
-
-#define TD_NAKED __attribute__((naked))
-#define TD_UNUSED __attribute__((unused))
 
 /* Enters the unrolled loop at label 2, of four steps of `bytes` each, so that the first round takes
  * what is left over by whole rounds. r8: groups; r0 and `entry` are written. */
@@ -44,17 +36,6 @@ _Static_assert(offsetof(struct td_block_mve, out_max) == 20, "and in this order"
 #define TD_END                                                 \
     "vpop {d8-d13}\n"                                          \
     "pop {r4-r11, pc}\n"
-
-#define TD_ROUND_RELU(sum)                                     \
-    "vrshl.s32 " sum ", " sum ", q3\n"
-#define TD_ROUND_ANY(sum)                                      \
-    "vshr.s32 q2, " sum ", #31\n"                              \
-    "vadd.i32 " sum ", " sum ", q2\n"                          \
-    "vrshl.s32 " sum ", " sum ", q3\n"
-#define TD_CLAMP(sum)                                          \
-    "vadd.i32 " sum ", " sum ", q4\n"                          \
-    "vmax.s32 " sum ", " sum ", q5\n"                          \
-    "vmin.s32 " sum ", " sum ", q6\n"
 
 /* ---- two pixels: r0, r2, r4, r6 the sums of the first, r8, r10, r12, lr of the second; r1 out0,
  * r3 out1, r5 stream, r9 in0, r11 in1, r7 in0's end. On the stack: in0, in1, entry, stream's end. */
@@ -97,8 +78,7 @@ _Static_assert(offsetof(struct td_block_mve, out_max) == 20, "and in this order"
             ".endr\n"                                          \
             "cmp r9, r7\n"                                     \
             "bne 2b\n"                                         \
-            "vmov d0, r0, r2\n"                                \
-            "vmov d1, r4, r6\n"                                \
+            TD_COLLECT                                         \
             "vmov d2, r8, r10\n"                               \
             "vmov d3, r12, lr\n"                               \
             "vldrw.32 q2, [r5], #16\n"                         \
@@ -157,8 +137,7 @@ TD_NAKED void td_quad_mve(TD_UNUSED const struct td_block_mve *p, TD_UNUSED cons
         TD_QUAD_STEP
         ".endr\n"
         "le lr, 2b\n"
-        "vmov d0, r0, r2\n"
-        "vmov d1, r4, r6\n"
+        TD_COLLECT
         "vldrw.32 q2, [r5], #16\n"
         "vldrb.s32 q3, [r5], #4\n"
         "vqrdmulh.s32 q0, q0, q2\n"

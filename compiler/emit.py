@@ -131,7 +131,7 @@ class _Writer:
         lines = []
         for name, value in params.items():
             if isinstance(value, Mapping):
-                inner = self._fields(value, prefix, depth + 1)
+                inner = self._fields(value, f"{prefix}_{name}", depth + 1)
                 text = f"{{\n{inner}{'    ' * depth}}}"
             elif isinstance(value, Data):
                 text = self._name(value, f"{prefix}_{name}")
@@ -146,7 +146,9 @@ class _Writer:
             if isinstance(operand, Data):
                 arguments.append(self._name(operand, f"{number}_operand{position}"))
             else:
-                arguments.append(f"(const void *)({self._at(operand)})")
+                writable = operand in self.program.persistent
+                const = "" if writable else "const "
+                arguments.append(f"({const}void *)({self._at(operand)})")
         arguments.append(f"(void *)({self._at(call.output, call.output_offset_bytes)})")
         if call.takes_scratch:
             offset = self.plan.scratch.get(number)

@@ -65,7 +65,9 @@ def expose_intermediates(model: bytes) -> bytes:
     appended to the file, and nothing else moves.
     """
     graph = read_graph(model)
-    produced = sorted({t for op in graph.ops for t in op.outputs if t >= 0})
+    produced = sorted(
+        t for op in graph.ops for t in op.outputs if graph.tensors[t].dtype != "resource"
+    )
     outputs = [*graph.outputs, *(t for t in produced if t not in graph.outputs)]
     schema = _schema()
     table = schema.Model.GetRootAs(model).Subgraphs(0)._tab
@@ -357,7 +359,8 @@ def _check_references(graph: Graph) -> None:
         demand(tensors[t].data is None, f"input tensor {t} of the model is a constant")
         ready[t] = True
     for op in graph.ops:
-        demand(bool(op.outputs), f"layer {op.index} ({op.name}) has no output")
+        assigns = op.name == "ASSIGN_VARIABLE"
+        demand(assigns or bool(op.outputs), f"layer {op.index} ({op.name}) has no output")
         demand(
             all(-1 <= t < n for t in op.inputs) and all(0 <= t < n for t in op.outputs),
             f"layer {op.index} ({op.name}) names a tensor that does not exist",

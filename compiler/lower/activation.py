@@ -34,8 +34,9 @@ _LONGEST = {"int8": 1 << 12, "int16": 1 << 16}  # a row of ones must not overflo
 
 def lower_softmax(op: Op, ctx: Context) -> list[Call]:
     """SOFTMAX over the last dimension, to the one output scale that the reference allows."""
-    dtype = ctx.data_type(op)
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
+    widens = (given.dtype, output.dtype) == ("int8", "int16")
+    dtype = "int8" if widens else ctx.data_type(op)
     if not given.shape or given.shape[-1] == 0:
         raise Refused("its input has no last dimension")
     if given.shape[-1] >= _LONGEST.get(dtype, 2**32):
@@ -46,7 +47,8 @@ def lower_softmax(op: Op, ctx: Context) -> list[Call]:
     if dtype == "float32":
         return [_unary(op, ctx, name, name, {**params, "beta": float(np.float32(beta))})]
     if dtype == "int8":
-        _demand_output(output, 1 / 256, -128)
+        _demand_output(output, *((1 / 65536, -32768) if widens else (1 / 256, -128)))
+        name += "_s16" if widens else ""
         scaled = beta * scale_of(given) * 2 ** (31 - _DIFFERENCE_BITS)
         if not scaled > 1:
             raise Refused("its input's scale times beta is too small")
@@ -56,7 +58,7 @@ def lower_softmax(op: Op, ctx: Context) -> list[Call]:
             "left_shift": exact.shift,
             "diff_min": -input_radius(_DIFFERENCE_BITS, exact.shift),
         }
-        return [_unary(op, ctx, name, name, params)]
+        return [_unary(op, ctx, name, "td_softmax_s8", params)]
     _demand_output(output, 1 / 32768, 0)
     zero_of(given)
     exact = factor(scale_of(given) * beta / (10.0 / 65535.0))
@@ -139,6 +141,8 @@ def lower_relu6(op: Op, ctx: Context) -> list[Call]:
 def lower_quantize(op: Op, ctx: Context) -> list[Call]:
     """QUANTIZE from float, or from integers of another scale."""
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
+    if output.dtype == "int32" and given.dtype in LIMITS:
+        return [_widen(op, ctx)]
     if output.dtype not in LIMITS:
         raise Refused(f"the engine does not quantize to {output.dtype}")
     if given.dtype == "float32":
@@ -148,6 +152,23 @@ def lower_quantize(op: Op, ctx: Context) -> list[Call]:
         raise Refused(f"the engine does not quantize {given.dtype}")
     ratio = scale_of(given) / scale_of(output)
     return [_requantize(op, ctx, ratio, LIMITS[output.dtype][0])]
+
+
+def _widen(op: Op, ctx: Context) -> Call:
+    """QUANTIZE to int32, of int16 with any zero point too (SOFTMAX gives such)."""
+    given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
+    exact = factor(scale_of(given) / scale_of(output))
+    zeros = given.zero_points[0], output.zero_points[0]
+    if not all(abs(zero) <= 1 << 15 for zero in zeros):
+        raise Refused(f"its zero points are {zeros[0]} and {zeros[1]}")
+    params = {
+        "elements": given.elements,
+        "multiplier": exact.multiplier,
+        "in_zero": zeros[0],
+        "out_zero": zeros[1],
+        "down": exact.down,
+    }
+    return _unary(op, ctx, f"td_widen_{SUFFIX[given.dtype]}", "td_widen", params)
 
 
 def lower_dequantize(op: Op, ctx: Context) -> list[Call]:
@@ -207,5 +228,5 @@ def _unary(op: Op, ctx: Context, kernel: str, struct: str, params: Mapping[str, 
 
 def _demand_output(output: Tensor, scale: float, zero: int) -> None:
     """The output's quantization is fixed by the operator."""
-    if not math.isclose(scale_of(output), scale, rel_tol=1e-3) or zero_of(output) != zero:
+    if not math.isclose(scale_of(output), scale, rel_tol=1e-3) or output.zero_points[0] != zero:
         raise Refused(f"its output's scale and zero point are not {scale:g} and {zero}")

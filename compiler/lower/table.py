@@ -50,6 +50,13 @@ from tinydeploy.compiler.lower.slices import (
     lower_transpose,
     lower_unpack,
 )
+from tinydeploy.compiler.lower.lstm import lower_lstm
+from tinydeploy.compiler.lower.state import (
+    lower_assign_variable,
+    lower_read_variable,
+    lower_svdf,
+    lower_var_handle,
+)
 from tinydeploy.compiler.program import Call
 from tinydeploy.graph import Op
 
@@ -57,6 +64,7 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "ABS": lower_function,
     "ADD": lower_add_or_plain,
     "ADD_N": lower_add_n,
+    "ASSIGN_VARIABLE": lower_assign_variable,
     "AVERAGE_POOL_2D": lower_pool,
     "BATCH_TO_SPACE_ND": lower_batch_space,
     "BROADCAST_TO": lower_broadcast_to,
@@ -102,6 +110,7 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "PADV2": lower_pad,
     "PRELU": lower_prelu,
     "QUANTIZE": lower_quantize,
+    "READ_VARIABLE": lower_read_variable,
     "RELU": lower_relu,
     "RELU6": lower_relu6,
     "RESHAPE": lower_view,
@@ -122,9 +131,12 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "SQUEEZE": lower_view,
     "STRIDED_SLICE": lower_strided_slice,
     "SUB": lower_sub,
+    "SVDF": lower_svdf,
     "TANH": lower_function,
     "TRANSPOSE": lower_transpose,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": lower_lstm,
     "UNPACK": lower_unpack,
+    "VAR_HANDLE": lower_var_handle,
 }
 
 SEVERAL_OUTPUTS = ("SPLIT", "SPLIT_V", "UNPACK")

@@ -58,8 +58,14 @@ def test_tflite_micro_examples(name: str, shared: Path) -> None:
 
 
 @pytest.mark.shared
-def test_micro_speech(shared: Path, tmp_path: Path) -> None:
-    """A depthwise convolution of one channel, which becomes a convolution."""
-    model = shared / "models" / "tflm" / "micro_speech_quantized.tflite"
-    copy = exposed(model, tmp_path)
-    assert_same(copy, random_inputs(copy, 10))
+@pytest.mark.parametrize(
+    "name", ["keyword_scrambled_8bit", "micro_speech_quantized", "trained_lstm_int8"]
+)
+def test_tflite_micro_models(name: str, shared: Path, tmp_path: Path) -> None:
+    """SVDF and an int8 SOFTMAX to int16; a depthwise convolution of one channel; an LSTM.
+
+    Ten inputs one after another, so that state counts.
+    """
+    model = shared / "models" / "tflm" / f"{name}.tflite"
+    assert_same(exposed(model, tmp_path), random_inputs(model, 10))
+    assert_same(model, random_inputs(model, 10))

@@ -1,4 +1,4 @@
-/* TANH, LEAKY_RELU and ABS of int16, and CAST. */
+/* TANH, LEAKY_RELU and ABS of int16, QUANTIZE to int32, and CAST. */
 #include "td_fixedpoint.h"
 
 /* 2 sigmoid(2 x) - 1 from the table of the sigmoid, between its entries a straight line. */
@@ -32,6 +32,16 @@ void td_two_slopes_s16(const struct td_two_slopes_s16 *p, const int16_t *in, int
         out[i] = (int16_t)td_clamp(y, INT16_MIN, INT16_MAX);
     }
 }
+
+#define TD_DEFINE_WIDEN(name, from)                                                               \
+    void name(const struct td_widen *p, const from *in, int32_t *out)                             \
+    {                                                                                             \
+        for (uint32_t i = 0; i < p->elements; i++)                                                \
+            out[i] = td_requantize(in[i] - p->in_zero, p->multiplier, p->down) + p->out_zero;     \
+    }
+
+TD_DEFINE_WIDEN(td_widen_s8, int8_t)
+TD_DEFINE_WIDEN(td_widen_s16, int16_t)
 
 /* Towards zero; what an int32 cannot hold saturates, and not a number becomes 0. */
 static int32_t truncated(float x)

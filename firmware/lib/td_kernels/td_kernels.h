@@ -307,5 +307,6 @@ void td_pad(const struct td_pad *p, const void *in, void *out);
 /* ---- more families */
 #include "td_kernels_math.h"
 #include "td_kernels_move.h"
+#include "td_kernels_recurrent.h"
 
 #endif

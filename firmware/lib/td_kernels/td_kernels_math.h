@@ -39,6 +39,19 @@ struct td_two_slopes_s16 {
 };
 void td_two_slopes_s16(const struct td_two_slopes_s16 *p, const int16_t *in, int16_t *out);
 
+/* SOFTMAX of int8 to int16, of scale 1/65536 and zero point -32768. */
+void td_softmax_s8_s16(const struct td_softmax_s8 *p, const int8_t *in, int16_t *out);
+
+/* QUANTIZE to int32. */
+struct td_widen {
+    uint32_t elements;
+    int32_t multiplier;
+    int32_t in_zero, out_zero;
+    int8_t down;
+};
+void td_widen_s8(const struct td_widen *p, const int8_t *in, int32_t *out);
+void td_widen_s16(const struct td_widen *p, const int16_t *in, int32_t *out);
+
 /* ---- two operands */
 
 void td_sub_s8(const struct td_add_int *p, const int8_t *a, const int8_t *b, int8_t *out);

@@ -17,7 +17,7 @@ _LEFT_SHIFT = 20  # the reference's headroom for int8
 def make_add(call: Call) -> Candidate | None:
     """td_add_s8 without broadcasting."""
     p = call.params
-    if not _same_shape(p["shape"]) or p["left_shift"] != _LEFT_SHIFT:
+    if not same_shape(p["shape"]) or p["left_shift"] != _LEFT_SHIFT:
         return None
     small, large = "a", "b"
     if _factor(p, large) != _HALF:
@@ -62,7 +62,7 @@ def _factor(p: Mapping[str, Any], operand: str) -> tuple[int, int]:
     return p[f"{operand}_multiplier"], p[f"{operand}_down"]
 
 
-def _same_shape(shape: Mapping[str, Any]) -> bool:
+def same_shape(shape: Mapping[str, Any]) -> bool:
     """Whether both operands are read from front to back."""
     dense, step = [], 1
     for size in reversed(shape["size"]):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinydeploy.compiler.lower import mve_elementwise
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.layer import Layer, read_conv, read_depthwise, read_matmul
 from tinydeploy.compiler.lower.packing import padded
@@ -270,4 +271,8 @@ VARIANTS = (
     _variant("td_matmul_s8", _matmul),
     _variant("td_conv_s8", _conv),
     _variant("td_depthwise_s8", _depthwise),
+    _variant("td_add_s8", mve_elementwise.make_add),
+    _variant("td_average_pool_s8", mve_elementwise.make_pool),
+    _variant("td_max_pool_s8", mve_elementwise.make_pool),
+    _variant("td_mean_s8", mve_elementwise.make_mean),
 )

@@ -11,16 +11,21 @@
     "vmov d0, r0, r2\n"                                        \
     "vmov d1, r4, r6\n"
 
-/* Requantization of a vector `sum`: VQRDMULH with the multipliers in q2 is the reference's first
- * rounding, and VRSHL with the shifts in q3 the second, but for ties of negative values, which go
- * away from zero once 1 is subtracted from each; where no output is below the zero point they are
- * clamped anyway. The zero point is in q4, the limits in q5 and q6. q2 is written. */
+/* Requantization of a vector: VQRDMULH is the reference's first rounding and VRSHL the second, but
+ * for ties of negative values, which go away from zero once 1 is subtracted from each. Where no
+ * output is below the zero point they are clamped anyway. */
+#define TD_TIES_AWAY(sum, t)                                   \
+    "vshr.s32 " t ", " sum ", #31\n"                           \
+    "vadd.i32 " sum ", " sum ", " t "\n"
+
+/* The second rounding, with the shifts in q3; q2 is written. */
 #define TD_ROUND_RELU(sum)                                     \
     "vrshl.s32 " sum ", " sum ", q3\n"
 #define TD_ROUND_ANY(sum)                                      \
-    "vshr.s32 q2, " sum ", #31\n"                              \
-    "vadd.i32 " sum ", " sum ", q2\n"                          \
-    "vrshl.s32 " sum ", " sum ", q3\n"
+    TD_TIES_AWAY(sum, "q2")                                    \
+    TD_ROUND_RELU(sum)
+
+/* The zero point is in q4, the limits are in q5 and q6. */
 #define TD_CLAMP(sum)                                          \
     "vadd.i32 " sum ", " sum ", q4\n"                          \
     "vmax.s32 " sum ", " sum ", q5\n"                          \

@@ -100,4 +100,25 @@ void td_depthwise_s8_mve(const struct td_depthwise_s8_mve *p, const int8_t *in, 
 void td_depthwise_column_s8_mve(const struct td_depthwise_s8_mve *p, const int8_t *in, int8_t *out,
                                 void *scratch);
 
+/* ADD of two tensors of one shape. b's scale is the larger one: in the reference's fixed point it is
+ * b * b_scale + b_offset, exactly; a is (a * a_scale + a_offset) * a_multiplier * 2^(a_minus_right -
+ * 31), rounded twice. `relu`: no output is below out_zero. */
+struct td_add_s8_mve {
+    uint32_t elements;
+    int32_t a_offset, b_offset;
+    int32_t a_multiplier, a_minus_right;
+    int32_t out_multiplier, out_minus_right;
+    int32_t out_zero;
+    int32_t a_scale, b_scale;
+    int32_t out_min, out_max;
+};
+void td_add_s8_mve(const struct td_add_s8_mve *p, const int8_t *a, const int8_t *b, int8_t *out);
+void td_add_relu_s8_mve(const struct td_add_s8_mve *p, const int8_t *a, const int8_t *b,
+                        int8_t *out);
+
+/* Pooling and means, several channels at a time. */
+void td_average_pool_s8_mve(const struct td_pool_int *p, const int8_t *in, int8_t *out);
+void td_max_pool_s8_mve(const struct td_pool_int *p, const int8_t *in, int8_t *out);
+void td_mean_s8_mve(const struct td_mean_int *p, const int8_t *in, int8_t *out);
+
 #endif

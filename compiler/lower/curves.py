@@ -170,3 +170,19 @@ def _high16(a: int, b: int) -> int:
 
 def _saturate16(x: int) -> int:
     return min(max(x, -32768), 32767)
+
+
+def log_softmax_factors(scale: float) -> dict[str, int]:
+    """Factors of struct td_log_softmax_s8: to Q5.26, and back."""
+    scaled = min(scale * 2**26, 2.0**31 - 1)
+    if not scaled > 1:
+        raise Refused("its input's scale is too small")
+    exact = factor(scaled)
+    inverse = factor(2.0 ** (31 - exact.shift) / exact.multiplier)
+    return {
+        "multiplier": exact.multiplier,
+        "inverse_multiplier": inverse.multiplier,
+        "left_shift": exact.shift,
+        "inverse_down": inverse.down,
+        "diff_min": -input_radius(5, exact.shift),
+    }

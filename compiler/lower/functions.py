@@ -43,6 +43,8 @@ def lower_function(op: Op, ctx: Context) -> list[Call]:
         return [lookup(op, ctx, _TABLES[op.name](given, output))]
     if dtype == "int16" and op.name == "TANH":
         return [_tanh_s16(op, ctx)]
+    if dtype == "int16" and op.name == "RSQRT":
+        return [_rsqrt_s16(op, ctx)]
     if dtype == "int16" and op.name == "ABS":
         exact = _UNIT
         if given.scales and scale_of(given) != scale_of(output):
@@ -80,6 +82,17 @@ def _tanh_s16(op: Op, ctx: Context) -> Call:
     table = Data("tables", logistic_table_s16())
     params = {"multiplier": multiplier, "shift": shift, "table": table}
     return unary(op, ctx, "td_tanh_s16", params, "td_logistic_s16")
+
+
+def _rsqrt_s16(op: Op, ctx: Context) -> Call:
+    """RSQRT of int16, whose zero points are 0; the root has 20 bits behind the point."""
+    given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
+    zero_of(given), zero_of(output)
+    root = float(np.sqrt(np.float32(scale_of(given))))
+    exact = factor(1 / (root * scale_of(output)))
+    exact = Factor(exact.multiplier, exact.shift - 20)
+    params = {"multiplier": exact.multiplier, "down": exact.down}
+    return unary(op, ctx, "td_rsqrt_s16", params)
 
 
 def _two_slopes(op: Op, ctx: Context, positive: Factor, negative: Factor, sign: int) -> Call:

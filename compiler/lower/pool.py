@@ -68,7 +68,7 @@ def lower_mean(op: Op, ctx: Context) -> list[Call]:
     params: dict[str, int] = {"outer": outer, "reduced": reduced, "inner": inner}
     if dtype != "float32":
         sum_fits(2 * reduced, dtype)  # the zero point is subtracted
-        divided = _divide(factor(scale_of(given) / scale_of(output)), reduced)
+        divided = divide(factor(scale_of(given) / scale_of(output)), reduced)
         params |= {
             "zero_sum": zero_of(given) * reduced,
             "multiplier": divided.multiplier,
@@ -88,7 +88,7 @@ def lower_mean(op: Op, ctx: Context) -> list[Call]:
     ]
 
 
-def _divide(exact: Factor, count: int) -> Factor:
+def divide(exact: Factor, count: int) -> Factor:
     """The factor / count, with as many bits as the reference keeps: it shifts first."""
     bits = min(count.bit_length() - 1, 32, 31 + exact.shift)
     return Factor((exact.multiplier << bits) // count, exact.shift - bits)

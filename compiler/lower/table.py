@@ -22,6 +22,7 @@ from tinydeploy.compiler.lower.blocks import (
 )
 from tinydeploy.compiler.lower.context import Context
 from tinydeploy.compiler.lower.functions import lower_cast, lower_function, lower_leaky_relu
+from tinydeploy.compiler.lower.lstm import lower_lstm
 from tinydeploy.compiler.lower.pairs import (
     lower_add_n,
     lower_add_or_plain,
@@ -37,8 +38,18 @@ from tinydeploy.compiler.lower.pairs import (
     lower_squared_difference,
     lower_sub,
 )
-from tinydeploy.compiler.lower.pool import lower_mean, lower_pool
+from tinydeploy.compiler.lower.pool import lower_pool
 from tinydeploy.compiler.lower.product import lower_conv, lower_depthwise, lower_fully_connected
+from tinydeploy.compiler.lower.reduce import (
+    lower_arg,
+    lower_cumsum,
+    lower_l2_normalization,
+    lower_l2_pool,
+    lower_log_softmax,
+    lower_mean_over_any,
+    lower_reduce_extremum,
+    lower_sum,
+)
 from tinydeploy.compiler.lower.shape import lower_concatenation, lower_pad, lower_view
 from tinydeploy.compiler.lower.slices import (
     lower_broadcast_to,
@@ -50,7 +61,6 @@ from tinydeploy.compiler.lower.slices import (
     lower_transpose,
     lower_unpack,
 )
-from tinydeploy.compiler.lower.lstm import lower_lstm
 from tinydeploy.compiler.lower.state import (
     lower_assign_variable,
     lower_read_variable,
@@ -64,6 +74,8 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "ABS": lower_function,
     "ADD": lower_add_or_plain,
     "ADD_N": lower_add_n,
+    "ARG_MAX": lower_arg,
+    "ARG_MIN": lower_arg,
     "ASSIGN_VARIABLE": lower_assign_variable,
     "AVERAGE_POOL_2D": lower_pool,
     "BATCH_TO_SPACE_ND": lower_batch_space,
@@ -72,6 +84,7 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "CEIL": lower_function,
     "CONCATENATION": lower_concatenation,
     "CONV_2D": lower_conv,
+    "CUMSUM": lower_cumsum,
     "DEPTHWISE_CONV_2D": lower_depthwise,
     "DEPTH_TO_SPACE": lower_depth_space,
     "DEQUANTIZE": lower_dequantize,
@@ -89,6 +102,8 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "GREATER": lower_compare,
     "GREATER_EQUAL": lower_compare,
     "HARD_SWISH": lower_function,
+    "L2_NORMALIZATION": lower_l2_normalization,
+    "L2_POOL_2D": lower_l2_pool,
     "LEAKY_RELU": lower_leaky_relu,
     "LESS": lower_compare,
     "LESS_EQUAL": lower_compare,
@@ -97,9 +112,10 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "LOGICAL_NOT": lower_logical_not,
     "LOGICAL_OR": lower_logical,
     "LOGISTIC": lower_logistic,
+    "LOG_SOFTMAX": lower_log_softmax,
     "MAXIMUM": lower_extremum,
     "MAX_POOL_2D": lower_pool,
-    "MEAN": lower_mean,
+    "MEAN": lower_mean_over_any,
     "MINIMUM": lower_extremum,
     "MIRROR_PAD": lower_mirror_pad,
     "MUL": lower_mul_or_plain,
@@ -111,6 +127,8 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "PRELU": lower_prelu,
     "QUANTIZE": lower_quantize,
     "READ_VARIABLE": lower_read_variable,
+    "REDUCE_MAX": lower_reduce_extremum,
+    "REDUCE_MIN": lower_reduce_extremum,
     "RELU": lower_relu,
     "RELU6": lower_relu6,
     "RESHAPE": lower_view,
@@ -131,6 +149,7 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "SQUEEZE": lower_view,
     "STRIDED_SLICE": lower_strided_slice,
     "SUB": lower_sub,
+    "SUM": lower_sum,
     "SVDF": lower_svdf,
     "TANH": lower_function,
     "TRANSPOSE": lower_transpose,

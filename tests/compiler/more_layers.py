@@ -78,9 +78,14 @@ def positive(maker: LayerMaker, name: str) -> Layer:
     shape = (1, maker.integer(1, 200))
     x, y = maker.tensor(shape), maker.tensor(shape)
     if maker.dtype != "float32":
-        maker.model.tensors[x].quantization.zeroPoint = np.array([-128], np.int64)
-        rescale(maker, y, 1 / math.sqrt(maker.scale_of(x)) / 60)
-        maker.model.op(name, [x], [y])
+        if maker.dtype == "int8":
+            maker.model.tensors[x].quantization.zeroPoint = np.array([-128], np.int64)
+            source = x
+        else:
+            source = maker.tensor(shape, like=x)
+            maker.model.op("ABS", [x], [source])
+        rescale(maker, y, 1 / math.sqrt(maker.scale_of(x)) / np.iinfo(maker.dtype).max)
+        maker.model.op(name, [source], [y])
         return [x], [y]
     square, offset = maker.tensor(shape), constant(maker, [0.001], "float32")
     safe = maker.tensor(shape)
@@ -419,6 +424,76 @@ def resize(maker: LayerMaker, name: str) -> Layer:
     return [x], [y]
 
 
+# ---- reductions and rows
+
+
+def reduction(maker: LayerMaker, name: str) -> Layer:
+    shape = maker.shape(maker.integer(1, 4), 5)
+    axes = [i for i in range(len(shape)) if maker.rng.random() < 0.5] or [0]
+    keep = bool(maker.rng.random() < 0.5)
+    x = maker.tensor(shape)
+    out = tuple(1 if i in axes else d for i, d in enumerate(shape) if keep or i not in axes)
+    y = maker.tensor(out, like=None if name in ("SUM", "MEAN") else x)
+    count = math.prod(shape[i] for i in axes)
+    if name in ("SUM", "MEAN"):
+        rescale(maker, y, maker.scale_of(x) * (count if name == "SUM" else 1))
+    written = [a - len(shape) if maker.rng.random() < 0.2 else a for a in axes]
+    maker.model.op(name, [x, constant(maker, written)], [y], keep_dims=keep)
+    return [x], [y]
+
+
+def arg(maker: LayerMaker, name: str) -> Layer:
+    shape = maker.shape(maker.integer(1, 4), 6)
+    axis = maker.integer(0, len(shape) - 1)
+    x = maker.tensor(shape)
+    y = maker.model.tensor((*shape[:axis], *shape[axis + 1 :]), "int32")
+    written = axis - len(shape) if maker.rng.random() < 0.3 else axis
+    maker.model.op(name, [x, constant(maker, written)], [y], output_type=2)
+    return [x], [y]
+
+
+def cumsum(maker: LayerMaker, name: str) -> Layer:
+    shape = maker.shape(maker.integer(1, 4), 6)
+    axis = maker.integer(-len(shape), len(shape) - 1)
+    x, y = maker.tensor(shape), maker.tensor(shape)
+    rescale(maker, y, maker.scale_of(x) * shape[axis])
+    options = {o: bool(maker.rng.random() < 0.5) for o in ("exclusive", "reverse")}
+    maker.model.op(name, [x, constant(maker, axis)], [y], **options)
+    return [x], [y]
+
+
+def rows(maker: LayerMaker, name: str) -> Layer:
+    shape = (*maker.shape(maker.integer(0, 2), 4), maker.integer(1, 40))
+    x = maker.tensor(shape)
+    if maker.dtype == "int8" and name == "LOG_SOFTMAX":
+        maker.model.tensors[x].quantization.scale = np.array(
+            [2.0 ** maker.rng.uniform(-9, 2)], np.float32
+        )
+    scale, zero = (1 / 16, 127) if name == "LOG_SOFTMAX" else (1 / 128, 0)
+    y = with_scale(maker, shape, scale, zero)
+    maker.model.op(name, [x], [y])
+    return [x], [y]
+
+
+def l2_pool(maker: LayerMaker, name: str) -> Layer:
+    (h, w), c = maker.shape(2, 8), maker.integer(1, 5)
+    g = maker.windows(h, w, dilated=False)
+    x = maker.tensor((1, h, w, c))
+    y = maker.tensor((1, g["out_h"], g["out_w"], c), like=x)
+    maker.model.op(
+        name,
+        [x],
+        [y],
+        padding=g["padding"],
+        stride_h=g["stride_h"],
+        stride_w=g["stride_w"],
+        filter_height=g["k_h"],
+        filter_width=g["k_w"],
+        fused_activation_function=maker.activation(),
+    )
+    return [x], [y]
+
+
 ALL = ("int8", "int16", "float32")
 FLOAT = ("float32",)
 NO_INT16 = ("int8", "float32")
@@ -428,10 +503,13 @@ WITH_INT32 = (*ALL, "int32")
 MORE_LAYERS: dict[str, tuple[Function, tuple[str, ...]]] = {
     "ABS": (function, ALL),
     "ADD_N": (add_n, NO_INT16),
+    "ARG_MAX": (arg, NO_INT16),
+    "ARG_MIN": (arg, NO_INT16),
     "BATCH_TO_SPACE_ND": (batch_space, NO_INT16),
     "BROADCAST_TO": (broadcast_to, WITH_INT32),
     "CAST": (cast, (*WITH_INT32, "bool")),
     "CEIL": (function, FLOAT),
+    "CUMSUM": (cumsum, NO_INT16),
     "DEPTH_TO_SPACE": (depth_space, NO_INT16),
     "DIV": (divide, (*NO_INT16, "int32")),
     "ELU": (function, NO_INT16),
@@ -446,6 +524,8 @@ MORE_LAYERS: dict[str, tuple[Function, tuple[str, ...]]] = {
     "GREATER": (compare, (*NO_INT16, "int32")),
     "GREATER_EQUAL": (compare, (*NO_INT16, "int32")),
     "HARD_SWISH": (hard_swish, NO_INT16),
+    "L2_NORMALIZATION": (rows, NO_INT16),
+    "L2_POOL_2D": (l2_pool, FLOAT),
     "LEAKY_RELU": (function, ALL),
     "LESS": (compare, (*NO_INT16, "int32")),
     "LESS_EQUAL": (compare, (*NO_INT16, "int32")),
@@ -453,17 +533,21 @@ MORE_LAYERS: dict[str, tuple[Function, tuple[str, ...]]] = {
     "LOGICAL_AND": (logical, ("bool",)),
     "LOGICAL_NOT": (logical, ("bool",)),
     "LOGICAL_OR": (logical, ("bool",)),
+    "LOG_SOFTMAX": (rows, NO_INT16),
     "MAXIMUM": (extremum, WITH_INT32),
+    "MEAN": (reduction, ALL),
     "MINIMUM": (extremum, WITH_INT32),
     "MIRROR_PAD": (mirror_pad, NO_INT16),
     "NEG": (function, FLOAT),
     "NOT_EQUAL": (compare, (*NO_INT16, "int32", "bool")),
     "PACK": (pack, WITH_INT32),
     "PRELU": (prelu, ALL),
+    "REDUCE_MAX": (reduction, NO_INT16),
+    "REDUCE_MIN": (reduction, NO_INT16),
     "RESIZE_NEAREST_NEIGHBOR": (resize, ALL),
     "REVERSE_V2": (reverse, WITH_INT32),
     "ROUND": (function, FLOAT),
-    "RSQRT": (positive, NO_INT16),
+    "RSQRT": (positive, ALL),
     "SELECT_V2": (select, ALL),
     "SHAPE": (shape, ALL),
     "SLICE": (slice_, WITH_INT32),
@@ -476,6 +560,7 @@ MORE_LAYERS: dict[str, tuple[Function, tuple[str, ...]]] = {
     "SQUARED_DIFFERENCE": (binary, WITH_INT32),
     "STRIDED_SLICE": (strided_slice, WITH_INT32),
     "SUB": (binary, WITH_INT32),
+    "SUM": (reduction, ALL),
     "TANH": (tanh, ALL),
     "TRANSPOSE": (transpose, ALL),
     "UNPACK": (pack, WITH_INT32),

@@ -302,11 +302,13 @@ struct td_pad {
 void td_pad(const struct td_pad *p, const void *in, void *out);
 
 #include "td_kernels_dsp.h"
+#include "td_kernels_triple.h"
 #include "td_kernels_mve.h"
 
 /* ---- more families */
 #include "td_kernels_math.h"
 #include "td_kernels_move.h"
 #include "td_kernels_recurrent.h"
+#include "td_kernels_reduce.h"
 
 #endif

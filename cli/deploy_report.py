@@ -117,7 +117,7 @@ def next_steps(result: Deployment, config: Config) -> str:
             "Next:",
             f"  tinydeploy ui{registry}    # compare and choose in the MLflow UI",
             f"  tinydeploy build {os.path.relpath(artifact.path)} --device BOARD --out fw",
-            "  tinydeploy flash fw --port /dev/ttyACM0    # BOARD: tinydeploy devices list",
+            "  tinydeploy flash fw    # put it on a BOARD of `tinydeploy devices list`",
         ]
     )
 

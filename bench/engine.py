@@ -1,12 +1,15 @@
 """The engine against TFLite-Micro: what every model needs on every emulated core.
 
     python bench/engine.py --json OUT [--models DIR] [--cores m4 m55] [--optimize speed]
+        [--engine tflm --tflm-lib DIR]
 
 Measures the int8 models of MLPerf Tiny (in `../shared`, or the folder that TINYDEPLOY_SHARED
 names), the small models of the tests and the nets of the example. Every model is built, run with
 20 random inputs and compared with TFLite-Micro on the host, byte for byte. Engine RAM is arena +
 input and output + the engine's statics + the stack's high-water mark; engine flash is weights +
-tables + code. Without --optimize: `balanced` on all cores, all three settings on the M4.
+tables + code. --engine tflm measures TFLite-Micro itself instead.
+
+Without --optimize: `balanced` on all cores, all three settings on the M4.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median_low
 from typing import Any
@@ -38,6 +42,7 @@ from tinydeploy.graph_stats import total_macs
 from tinydeploy.pipeline.interpreters import TfliteMicro
 from tinydeploy.store import cache_dir, sha256_file
 from tinydeploy.tflite import read_graph
+from tinydeploy.types import DeviceProfile, Footprint
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("TINYDEPLOY_SHARED", ROOT.parent / "shared"))
@@ -126,33 +131,42 @@ def load(name: str, path: Path) -> Case:
         return Case(name, path, graph, inputs, interpreter.predict(inputs))
 
 
-def measure(case: Case, core: str, optimize: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Engine:
+    """The engine to measure; `tflm` needs a library."""
+
+    name: str
+    tflm_lib: str = ""
+
+
+def measure(case: Case, core: str, optimize: str, engine: Engine) -> dict[str, Any]:
     """One row: build, run, compare. What fails is said in the row."""
     row: dict[str, Any] = {
         "model": case.name,
         "core": core,
         "board": BOARDS[core],
+        "engine": engine.name,
         "optimize": optimize,
         "judged": case.name in MLPERF_TINY,
         "macs": total_macs(case.graph),
     }
     try:
-        return row | _run(case, core, optimize)
+        return row | _run(case, core, optimize, engine)
     except TinydeployError as e:
         return row | {"error": e.message}
 
 
-def _run(case: Case, core: str, optimize: str) -> dict[str, Any]:
+def _run(case: Case, core: str, optimize: str, engine: Engine) -> dict[str, Any]:
     device = wiring.devices([BOARDS[core]])[BOARDS[core]]
-    plan = plan_memory(lower(case.graph, target_of(device, optimize)))
     with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
         out = Path(scratch) / "build"
-        build = wiring.build_firmware(case.path, device, out, engine="aot", optimize=optimize)
+        build = wiring.build_firmware(
+            case.path, device, out, engine=engine.name, optimize=optimize, tflm_lib=engine.tflm_lib
+        )
         split = build.footprint
         row: dict[str, Any] = {
             "arena_bytes": split.arena_bytes,
-            "arena_bound_bytes": plan.lower_bound_bytes,
-            "arena_over_bound": round(split.arena_bytes / max(plan.lower_bound_bytes, 1), 4),
+            **(_bound(case.graph, device, optimize, split) if engine.name == "aot" else {}),
             "code_bytes": split.code_bytes,
             "engine_flash_bytes": sum(split.flash[part] for part in ENGINE_FLASH),
             "flash": dict(split.flash),
@@ -171,6 +185,15 @@ def _run(case: Case, core: str, optimize: str) -> dict[str, Any]:
         "ram": dict(split.ram),
         "samples": SAMPLES,
         "outputs_equal": _equal(outputs, case.reference),
+    }
+
+
+def _bound(graph: Graph, device: DeviceProfile, optimize: str, split: Footprint) -> dict[str, Any]:
+    """The least arena that any plan needs, and how far the plan is above it."""
+    bound = plan_memory(lower(graph, target_of(device, optimize))).lower_bound_bytes
+    return {
+        "arena_bound_bytes": bound,
+        "arena_over_bound": round(split.arena_bytes / max(bound, 1), 4),
     }
 
 
@@ -231,6 +254,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of the models, these")
     parser.add_argument("--cores", nargs="+", choices=list(BOARDS), default=list(BOARDS))
     parser.add_argument("--optimize", nargs="+", choices=LEVELS)
+    parser.add_argument("--engine", choices=("aot", "tflm"), default="aot")
+    parser.add_argument("--tflm-lib", default=os.environ.get("TINYDEPLOY_TFLM_LIB", ""))
     parser.add_argument("--jobs", type=int, default=2, help="models measured at the same time")
     options = parser.parse_args()
 
@@ -240,11 +265,13 @@ def main() -> None:
         models = {name: path for name, path in models.items() if name in options.only}
     if not models:
         raise SystemExit("there is no model to measure")
+    engine = Engine(options.engine, options.tflm_lib)
+    levels = options.optimize or (["balanced"] if options.engine == "tflm" else None)
     runs: list[Callable[[], dict[str, Any]]] = []
     for case in [load(name, path) for name, path in models.items()]:
         for core in options.cores:
-            levels = options.optimize or (LEVELS if core == "m4" else ("balanced",))
-            runs += [lambda c=case, k=core, level=level: measure(c, k, level) for level in levels]  # type: ignore[misc]
+            for level in levels or (LEVELS if core == "m4" else ("balanced",)):
+                runs.append(partial(measure, case, core, level, engine))
     with ThreadPoolExecutor(max(options.jobs, 1)) as pool:
         rows = [row.result() for row in [pool.submit(run) for run in runs]]
     baseline = read_baseline(SHARED / "data" / "engine_baseline.csv")

@@ -15,6 +15,13 @@ DEVICE = click.option("--device", required=True, metavar="NAME", help="Board to 
 ENGINE = click.option(
     "--engine", type=click.Choice(["aot", "tflm"]), default="aot", show_default=True
 )
+TFLM_LIB = click.option(
+    "--tflm-lib",
+    default="",
+    envvar="TINYDEPLOY_TFLM_LIB",
+    metavar="DIR",
+    help="TFLite-Micro for the tflm engine: a folder with its sources, or OWNER/NAME for lib_deps.",
+)
 OPTIMIZE = click.option(
     "--optimize",
     type=click.Choice(["size", "balanced", "speed"]),

@@ -51,11 +51,11 @@ def compiler() -> AotCompiler:
     return AotCompiler()
 
 
-def builder() -> Builder:
-    """PlatformIO."""
+def builder(tflm_lib: str = "") -> Builder:
+    """PlatformIO. `tflm_lib` names the library that the `tflm` engine needs."""
     from tinydeploy.devices.platformio import PlatformioBuilder
 
-    return PlatformioBuilder()
+    return PlatformioBuilder(tflm_lib)
 
 
 def runner(device: DeviceProfile) -> Runner:
@@ -110,9 +110,17 @@ def build_firmware(
     engine: str,
     optimize: str,
     profile: bool = False,
+    tflm_lib: str = "",
 ) -> Build:
-    """Compile a model and link it for a board, into `out`; with `profile` it marks its layers."""
+    """Compile a model and link it for a board, into `out`; with `profile` it marks its layers.
+
+    `tflm_lib` names the library that the `tflm` engine needs.
+    """
     require_deployable(model)
+    if engine == "tflm":
+        from tinydeploy.cli.tflm_firmware import build
+
+        return build(model, device, out, profile=profile, library=tflm_lib)
     with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
         sources = Path(scratch) / "source"
         compiled = compiler().compile(
@@ -169,11 +177,17 @@ def run_on_host(
 def run_compared(
     build: Build, device: DeviceProfile, inputs: list[np.ndarray]
 ) -> tuple[list[np.ndarray], Measurement]:
-    """Run a build and compare every output with the host's native build."""
+    """Run a build and compare every output with the host's: the native build, or TFLite-Micro."""
     from tinydeploy.pipeline.host import HostBuild, compare
 
+    def on_host() -> Predictor:
+        if build.engine == "tflm":
+            predictor: Predictor = plugins.load("interpreter", "tflm")(build.model_path)
+            return predictor
+        return compiler().native(build.model_path, optimize=build.optimize)
+
     outputs, measurement = runner(device).run(build, device, inputs)
-    host = HostBuild(lambda: compiler().native(build.model_path, optimize=build.optimize))
+    host = HostBuild(on_host)
     try:
         return outputs, compare(outputs, host.predict(inputs), measurement)
     finally:

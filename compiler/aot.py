@@ -32,19 +32,32 @@ class AotCompiler:
         optimize: str = "balanced",
         profile: bool = False,
         standalone: bool = False,
+        tflm_arena: tuple[int, str] | None = None,
     ) -> Compiled:
         """Write C sources to `out`, whole or not at all.
 
         With `profile` the sources mark where each layer begins (firmware/include/td_profile.h).
 
         `standalone` adds the kernels and headers, so that `cc -c out/*.c` compiles; they are not
-        listed in `files`, which holds the model's own sources. Raises UnsupportedModelError naming
-        every layer the engine lacks, UsageError for an unknown engine or level.
+        listed in `files`, which holds the model's own sources. `tflm_arena` is the arena of a
+        bundle in bytes and where it was measured; without it the host measures.
+
+        Raises UnsupportedModelError naming every layer the engine lacks, UsageError for an unknown
+        engine or level.
         """
         if engine == "tflm":
             from tinydeploy.compiler.tflm import bundle
 
-            return bundle(model, out, device)
+            measured = None
+            if tflm_arena is not None:
+                measured = {"sufficient": tflm_arena[0], "origin": tflm_arena[1]}
+            return bundle(
+                model,
+                out,
+                device,
+                profile=profile,
+                arena=None if measured is None else lambda _: measured,
+            )
         if engine != "aot":
             raise UsageError(f"no engine is called {engine!r}", hint="use aot or tflm")
         graph, sources, plan = _compile(model, target_of(device, optimize), profile)

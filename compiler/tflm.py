@@ -71,11 +71,27 @@ RESOLVER_METHODS: Mapping[str, str] = {name: _method(name) for name in _BUILTINS
 """Operator or custom code -> method of TFLite-Micro's MicroMutableOpResolver that adds it."""
 
 
+# Operators with a kernel for int8 alone, which leaves the code of all other types out, and the
+# header below tensorflow/lite/micro/kernels that declares it. Reference kernels fall back there.
+_INT8_KERNELS = {
+    "ADD": "add.h",
+    "AVERAGE_POOL_2D": "pooling.h",
+    "CONV_2D": "conv.h",
+    "DEPTHWISE_CONV_2D": "depthwise_conv.h",
+    "FULLY_CONNECTED": "fully_connected.h",
+    "MAX_POOL_2D": "pooling.h",
+    "MUL": "mul.h",
+    "SOFTMAX": "softmax.h",
+    "SVDF": "svdf.h",
+}
+
+
 def bundle(
     model: Path,
     out: Path,
     device: DeviceProfile | None = None,
     *,
+    profile: bool = False,
     arena: Callable[[Path], Mapping[str, Any]] | None = None,
 ) -> Compiled:
     """Write a TFLite-Micro bundle of `model` to `out`, whole or not at all.
@@ -102,6 +118,7 @@ def bundle(
         graph,
         content,
         methods=sorted({RESOLVER_METHODS[op.name] for op in graph.ops}),
+        int8_kernels=_int8_kernels(graph),
         arena_bytes=arena_bytes,
         arena_origin=str(measured["origin"]),
         model_name=model.name,
@@ -118,6 +135,7 @@ def bundle(
         engine="tflm",
         optimize="balanced",
         arena_bytes=arena_bytes,
+        profiled_layers=len(graph.ops) if profile else 0,
     )
 
 
@@ -135,6 +153,16 @@ def require_supported(graph: Graph) -> None:
             + "; ".join(problems),
             hint="replace these layers, or quantize with a full-integer recipe",
         )
+
+
+def _int8_kernels(graph: Graph) -> dict[str, tuple[str, str]]:
+    """Resolver method -> header and registration, where all layers of an operator are int8."""
+    found = {}
+    for name in sorted({op.name for op in graph.ops} & _INT8_KERNELS.keys()):
+        tensors = [t for op in graph.ops if op.name == name for t in (*op.inputs[:2], *op.outputs)]
+        if all(t < 0 or graph.tensors[t].dtype == "int8" for t in tensors):
+            found[RESOLVER_METHODS[name]] = (_INT8_KERNELS[name], f"Register_{name}_INT8")
+    return found
 
 
 def _problem(op: Op, graph: Graph) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tinydeploy.graph import Graph, Tensor
 
@@ -14,12 +14,17 @@ def sources(
     content: bytes,
     *,
     methods: Sequence[str],
+    int8_kernels: Mapping[str, tuple[str, str]],
     arena_bytes: int,
     arena_origin: str,
     model_name: str,
     board: str,
 ) -> dict[str, str]:
-    """File name -> text. `methods` are the op resolver's, `content` the model's bytes."""
+    """File name -> text. `methods` are the op resolver's, `content` the model's bytes.
+
+    `int8_kernels` maps some of the methods to the header and the name of a registration that
+    serves int8 alone.
+    """
     head = f"// Made by tinydeploy from {_comment(model_name)}, sha256 {graph.sha256}.\n"
     return {
         "model_data.h": head + _DATA_H,
@@ -27,12 +32,21 @@ def sources(
         "model_ops.h": head
         + _OPS_H.format(
             count=len(methods),
-            adds="".join(f"  TF_LITE_ENSURE_STATUS(resolver.{m}());\n" for m in methods),
+            includes="".join(
+                f'#include "tensorflow/lite/micro/kernels/{header}"\n'
+                for header in sorted({header for header, _ in int8_kernels.values()})
+            ),
+            adds="".join(_add(method, int8_kernels) for method in methods),
         ),
         "model_arena.h": head + _ARENA_H.format(bytes=arena_bytes, origin=_comment(arena_origin)),
         "main.cc": head + _MAIN_CC,
         "README.md": _readme(graph, methods, arena_bytes, arena_origin, model_name, board),
     }
+
+
+def _add(method: str, int8_kernels: Mapping[str, tuple[str, str]]) -> str:
+    kernel = f"tflite::{int8_kernels[method][1]}()" if method in int8_kernels else ""
+    return f"  TF_LITE_ENSURE_STATUS(resolver.{method}({kernel}));\n"
 
 
 def _comment(text: str) -> str:
@@ -74,9 +88,10 @@ _OPS_H = """\
 #ifndef MODEL_OPS_H_
 #define MODEL_OPS_H_
 
-#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+{includes}#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
-// Only the operators of this model: the linker leaves all other kernels out.
+// Only the operators of this model, and of those that are all int8 only the kernels for int8: the
+// linker leaves everything else out.
 using ModelOpResolver = tflite::MicroMutableOpResolver<{count}>;
 
 inline TfLiteStatus AddModelOps(ModelOpResolver& resolver) {{

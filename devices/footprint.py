@@ -27,6 +27,8 @@ FLASH_PARTS = ("weights", "tables", "engine_code", "protocol", "libc_startup")
 RAM_PARTS = ("arena", "io", "engine_statics", "stack", "protocol", "libc")
 DEFAULT_STACK_BYTES = 2048
 
+# The whole .tflite file, which the tflm engine reads as it is.
+TFLM_MODEL = ".g_model_data"
 _ROOTS = ("td_model_invoke", "td_model_init")
 _LINK_TIMEOUT_S = 120.0
 _MAP_START = "Linker script and memory map"
@@ -166,7 +168,7 @@ def _extents(section: Section, pieces: Sequence[Piece]) -> list[tuple[Piece, int
 
 
 def _flash_part(piece: Piece, engine: frozenset[tuple[str, str]]) -> str:
-    if ".td_weights_" in piece.section:
+    if ".td_weights_" in piece.section or piece.section.endswith(TFLM_MODEL):
         return "weights"
     if ".td_tables_" in piece.section:
         return "tables"

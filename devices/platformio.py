@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tinydeploy.devices import footprint, project
+from tinydeploy.devices import footprint, project, tflm
 from tinydeploy.devices.toolchain import compiler_version
 from tinydeploy.errors import DeviceError, DoesNotFitError, ToolMissingError, UsageError
 from tinydeploy.graph import Graph
@@ -23,10 +23,13 @@ from tinydeploy.tflite import read_graph
 from tinydeploy.types import Build, Compiled, DeviceProfile, Footprint, from_json, to_json
 
 BUILD_TIMEOUT_S = 600.0
+LIBRARY_TIMEOUT_S = 3600.0  # TFLite-Micro and CMSIS-NN, hundreds of files, once a board
 BUILD_FILE = "build.json"
 BUILD_HEADER = "td_build.h"
 MODEL_FILE = "model.tflite"
 
+# What the firmware takes of a bundle: the rest is for projects of its own.
+_TFLM_FILES = ("model_arena.h", "model_data.cc", "model_data.h", "model_ops.h")
 _DTYPE_BYTES = {
     "int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8,
 }  # fmt: skip
@@ -36,7 +39,13 @@ _OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
 
 
 class PlatformioBuilder:
-    """Links a model's sources and the packaged firmware for a board."""
+    """Links a model's sources and the packaged firmware for a board.
+
+    `tflm_library` is what the `tflm` engine needs: see `tinydeploy.devices.tflm.library`.
+    """
+
+    def __init__(self, tflm_library: str = "") -> None:
+        self._tflm_library = tflm_library
 
     def build(self, compiled: Compiled, model: Path, device: DeviceProfile, out: Path) -> Build:
         """Firmware, linker map and build.json in `out`, whole or not at all.
@@ -55,19 +64,18 @@ class PlatformioBuilder:
                 f"{device.name}: boards of the platform {device.platform!r} are not built yet",
                 hint="emulated boards and loopback are: `tinydeploy devices list`",
             )
-        if compiled.engine != "aot":
-            raise UsageError(
-                f"firmware with the engine {compiled.engine!r} is not built here",
-                hint="`tinydeploy compile --engine tflm` writes a bundle for a project of its own",
-            )
+        library = None
+        if compiled.engine == "tflm":
+            profile = compiled.profiled_layers > 0
+            library = tflm.library(self._tflm_library, device, profile=profile)
         graph = read_graph(model)
         compiler = compiler_version(device.toolchain_prefix)
-        build_id = identify(compiled, device, compiler)
+        build_id = identify(compiled, device, compiler, library.identity if library else "")
         header = _header(compiled, graph, device, build_id, model.stem)
         with staged_directory(out) as scratch:
-            with project.opened(device, compiled.optimize) as held:
+            with project.opened(device, compiled.optimize, library) as held:
                 _put_model(compiled, header, held.folder / project.MODEL)
-                _run(held, device)
+                _run(held, device, LIBRARY_TIMEOUT_S if library else BUILD_TIMEOUT_S)
                 products = held.folder / ".pio" / "build" / device.name
                 bytes_of = _footprint(products, compiled, device, held.folder)
                 for name in ("firmware.elf", "firmware.map", "firmware.bin"):
@@ -120,8 +128,11 @@ def load_build(directory: Path) -> Build:
     return Build(**values)
 
 
-def identify(compiled: Compiled, device: DeviceProfile, compiler: str) -> str:
-    """The build_id: a hash of model, engine, optimize level, board, compiler and sources."""
+def identify(compiled: Compiled, device: DeviceProfile, compiler: str, library: str = "") -> str:
+    """The build_id: a hash of model, engine, optimize level, board, compiler and sources.
+
+    `library` is the identity of the library that the engine comes from, if it is not ours.
+    """
     return sha256_json(
         {
             "model": compiled.model_sha256,
@@ -130,6 +141,7 @@ def identify(compiled: Compiled, device: DeviceProfile, compiler: str) -> str:
             "board": to_json(device) | {"source": ""},
             "compiler": compiler,
             "firmware": project.firmware_sha256(),
+            "library": library,
             "sources": [[n, sha256_file(compiled.directory / n)] for n in sorted(compiled.files)],
         }
     )
@@ -153,6 +165,8 @@ def _header(
         "TD_LINE_BYTES": device.defines.get("TD_LINE_BYTES", "80"),
         "TD_WINDOW": device.defines.get("TD_WINDOW", "1"),
         "TD_INSTRUCTION_COUNTER": str(int(device.counts_instructions)),
+        "TD_INPUT_COUNT": str(len(graph.inputs)),
+        "TD_OUTPUT_COUNT": str(len(graph.outputs)),
         **_output_scale(graph),
         **(
             {"TD_PROFILE_LAYERS": f"{compiled.profiled_layers}u"}
@@ -182,7 +196,8 @@ def _output_scale(graph: Graph) -> dict[str, str]:
 
 def _put_model(compiled: Compiled, header: str, folder: Path) -> None:
     """Replace the model's sources; files that stay the same keep their time and their objects."""
-    wanted = {name: (compiled.directory / name).read_bytes() for name in compiled.files}
+    names = _TFLM_FILES if compiled.engine == "tflm" else compiled.files
+    wanted = {name: (compiled.directory / name).read_bytes() for name in names}
     wanted[BUILD_HEADER] = header.encode()
     for old in folder.iterdir():
         if old.name not in wanted:
@@ -207,7 +222,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _run(held: project.Project, device: DeviceProfile) -> None:
+def _run(held: project.Project, device: DeviceProfile, timeout_s: float) -> None:
     """Run PlatformIO in a project; all that it started ends with it, whatever ends us."""
     command = [sys.executable, "-m", "platformio", "run", "--silent", "--environment", device.name]
     try:
@@ -227,11 +242,11 @@ def _run(held: project.Project, device: DeviceProfile) -> None:
         raise DeviceError(f"PlatformIO does not start: {e}", hint="install platformio") from e
     with process:
         try:
-            said, _ = process.communicate(timeout=BUILD_TIMEOUT_S)
+            said, _ = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as e:
             os.killpg(process.pid, signal.SIGKILL)
             raise DeviceError(
-                f"PlatformIO did not finish within {BUILD_TIMEOUT_S:g} s",
+                f"PlatformIO did not finish within {timeout_s:g} s",
                 hint=f"run `pio run` in {held.folder} to see where it stays",
             ) from e
         except BaseException:

@@ -14,6 +14,7 @@ from tinydeploy.cli.render import print_json, table
 @options.MODEL
 @options.DEVICE
 @options.ENGINE
+@options.TFLM_LIB
 @options.OPTIMIZE
 @options.out_dir()
 @options.PROFILES
@@ -22,6 +23,7 @@ def command(
     model: Path,
     device: str,
     engine: str,
+    tflm_lib: str,
     optimize: str,
     out: Path,
     profiles: tuple[Path, ...],
@@ -36,7 +38,9 @@ def command(
     from tinydeploy.pipeline.fit import require_fit
 
     profile = wiring.devices([device], profiles)[device]
-    result = wiring.build_firmware(model, profile, out, engine=engine, optimize=optimize)
+    result = wiring.build_firmware(
+        model, profile, out, engine=engine, optimize=optimize, tflm_lib=tflm_lib
+    )
     if as_json:
         print_json(result)
     else:

@@ -26,6 +26,7 @@ _SHOWN_SHARE = 0.01
     help="One input in the model's own dtype (.npy, .npz); a random one without it.",
 )
 @options.ENGINE
+@options.TFLM_LIB
 @options.OPTIMIZE
 @options.PROFILES
 @options.JSON
@@ -34,6 +35,7 @@ def command(
     device: str,
     inputs: Path | None,
     engine: str,
+    tflm_lib: str,
     optimize: str,
     profiles: tuple[Path, ...],
     as_json: bool,
@@ -55,7 +57,13 @@ def command(
     with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
         plain, marked = (
             wiring.build_firmware(
-                model, board, Path(scratch, name), engine=engine, optimize=optimize, profile=marks
+                model,
+                board,
+                Path(scratch, name),
+                engine=engine,
+                optimize=optimize,
+                tflm_lib=tflm_lib,
+                profile=marks,
             )
             for name, marks in (("plain", False), ("marked", True))
         )

@@ -23,6 +23,7 @@ from tinydeploy.cli.render import print_json
     help="Raw outputs: .npy, or .npz keyed by tensor name.",
 )  # fmt: skip
 @options.ENGINE
+@options.TFLM_LIB
 @options.OPTIMIZE
 @options.PROFILES
 @options.JSON
@@ -32,6 +33,7 @@ def command(
     inputs: Path,
     output: Path,
     engine: str,
+    tflm_lib: str,
     optimize: str,
     profiles: tuple[Path, ...],
     as_json: bool,
@@ -53,7 +55,12 @@ def command(
             outputs, figures = wiring.run_on_host(model, stacked, optimize)
         else:
             build = wiring.build_firmware(
-                model, profile, Path(scratch) / "build", engine=engine, optimize=optimize
+                model,
+                profile,
+                Path(scratch) / "build",
+                engine=engine,
+                optimize=optimize,
+                tflm_lib=tflm_lib,
             )
             require_fit(build.footprint, profile)
             outputs, measurement = wiring.runner(profile).run(build, profile, stacked)

@@ -13,13 +13,26 @@ struct td_io {
     uint8_t dtype;      /* enum td_dtype */
 };
 
-extern const struct td_io td_model_inputs[];
-extern const struct td_io td_model_outputs[];
-extern const uint8_t td_model_input_count;
-extern const uint8_t td_model_output_count;
-extern const uint32_t td_model_arena_bytes;
+/* An engine that learns addresses and sizes only when it starts defines this empty. */
+#ifndef TD_MODEL_CONST
+#define TD_MODEL_CONST const
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+extern TD_MODEL_CONST struct td_io td_model_inputs[];
+extern TD_MODEL_CONST struct td_io td_model_outputs[];
+extern TD_MODEL_CONST uint8_t td_model_input_count;
+extern TD_MODEL_CONST uint8_t td_model_output_count;
+extern TD_MODEL_CONST uint32_t td_model_arena_bytes;
 
 void td_model_init(void);   /* once after start, and to reset state kept between calls */
 void td_model_invoke(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

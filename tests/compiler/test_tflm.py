@@ -60,10 +60,27 @@ def test_the_resolver_holds_exactly_the_ops_of_the_graph(root: Path, tmp_path: P
     model = root / "tests" / "models" / "branches_int8.tflite"
     bundle(model, tmp_path / "out", arena=fixed_arena)
     header = (tmp_path / "out" / "model_ops.h").read_text()
-    methods = re.findall(r"resolver\.(Add\w+)\(\)", header)
+    methods = re.findall(r"resolver\.(Add\w+)\(", header)
     ops = {op.name for op in read_graph(model).ops}
     assert sorted(methods) == sorted(RESOLVER_METHODS[name] for name in ops)
     assert f"MicroMutableOpResolver<{len(ops)}>" in header
+
+
+@pytest.mark.parametrize(
+    ("name", "registrations"),
+    [
+        ("dscnn_int8", {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "SOFTMAX"}),
+        ("dscnn_int16x8", set()),
+        ("dscnn_float32", set()),
+    ],
+)
+def test_kernels_for_int8_alone_where_all_layers_are_int8(
+    root: Path, tmp_path: Path, name: str, registrations: set[str]
+) -> None:
+    bundle(root / "tests" / "models" / f"{name}.tflite", tmp_path / "out", arena=fixed_arena)
+    header = (tmp_path / "out" / "model_ops.h").read_text()
+    found = set(re.findall(r"tflite::Register_(\w+)_INT8\(\)", header))
+    assert found >= registrations and bool(found) == bool(registrations)
 
 
 def test_every_known_op_is_in_the_library() -> None:
@@ -103,7 +120,8 @@ def test_the_sources_compile_and_run(root: Path, tmp_path: Path) -> None:
     include = tmp_path / "include"
     shutil.copytree(STUBS, include)
     methods = "".join(
-        f"  TfLiteStatus {m}() {{ return Add(); }}\n" for m in RESOLVER_METHODS.values()
+        f"  TfLiteStatus {m}(Registration = {{}}) {{ return Add(); }}\n"
+        for m in RESOLVER_METHODS.values()
     )
     (include / "resolver_methods.inc").write_text(methods)
     options = ["-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{include}", f"-I{out}"]

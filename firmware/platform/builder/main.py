@@ -46,6 +46,16 @@ env.Append(LINKFLAGS=board.get("build.link_flags"))
 if board.get("build.ldscript", ""):
     env.Replace(LDSCRIPT_PATH=env.subst("$PROJECT_DIR/platform/ld/" + board.get("build.ldscript")))
 
+# An engine in C++ brings its library along: folders of sources, compiled as they lie there.
+if board.get("build.cxx_flags", []):
+    env.Replace(LINK=prefix + "g++")
+    env.Append(CXXFLAGS=board.get("build.cxx_flags"))
+for library in board.get("build.libraries", []):
+    own = env.Clone()
+    own.Append(CCFLAGS=library["flags"], CFLAGS=["-std=c17"])
+    sources = ["+<%s>" % name for name in library["files"]]
+    env.Prepend(LIBS=[own.BuildLibrary("$BUILD_DIR/" + library["name"], library["folder"], sources)])
+
 elf = env.BuildProgram()
 targets = [elf]
 if board.get("build.binary"):

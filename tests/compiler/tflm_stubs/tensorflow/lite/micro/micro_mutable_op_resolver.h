@@ -1,5 +1,6 @@
 // Stub for a test: counts the operators, refuses more than its size.
 #pragma once
+#include "tensorflow/lite/micro/kernels/registration.h"
 
 enum TfLiteStatus { kTfLiteOk, kTfLiteError };
 

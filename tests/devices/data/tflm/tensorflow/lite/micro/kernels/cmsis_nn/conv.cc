@@ -1,0 +1,1 @@
+#error "CMSIS-NN is not there"

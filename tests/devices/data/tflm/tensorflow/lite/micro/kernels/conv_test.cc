@@ -1,0 +1,1 @@
+#error "tests are no part of the library"

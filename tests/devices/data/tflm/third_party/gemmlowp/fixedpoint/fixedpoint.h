@@ -1,0 +1,2 @@
+// Stub for a test, see README.md.
+#pragma once

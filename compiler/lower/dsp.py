@@ -36,7 +36,7 @@ class Block:
 
 
 TRIPLE_W8 = Block("td_triple_w8", 3, 2, 4, False, 17, 53)
-PAIR_W16 = Block("td_pair_w16", 2, 2, 4, True, 10, 36)
+TRIPLE_W16 = Block("td_triple_w16", 3, 2, 4, True, 16, 44)
 QUAD_W8 = Block("td_quad_w8", 1, 4, 8, False, 27, 46)
 QUAD_W16 = Block("td_quad_w16", 1, 4, 8, True, 21, 40)
 
@@ -88,8 +88,8 @@ def _conv(block: Block, call: Call) -> Candidate | None:
     outer: dict[str, Any] = {"window": w, "in_zero": layer.in_zero}
     if whole_pixels:
         kernel = "td_conv_s8_dsp"
-        overlapping = block.pixels == 3 and (w["k_h"], w["k_w"], w["stride_w"]) == (3, 3, 1)
-        outer["windows"] = "td_widen_3x3" if overlapping else 0
+        overlapping = (w["k_h"], w["k_w"], w["stride_w"]) == (3, 3, 1)
+        outer["widen_three"] = "td_widen_3x3" if overlapping else 0
     else:
         kernel = "td_strip_conv_s8_dsp"
         row = ((w["out_w"] - 1) * w["stride_w"] + w["k_w"]) * w["in_c"]
@@ -112,12 +112,7 @@ def _strip_order(layer: Layer) -> np.ndarray:
 def _pixels(block: Block, product: dict[str, Any], relu: bool) -> tuple[dict[str, Any], int]:
     """Initializer of struct td_matmul_s8_dsp, and its bytes of scratch."""
     kernel = f"{block.kernel}{'_relu' if relu else ''}_dsp"
-    params = {
-        "product": product,
-        "together": block.pixels,
-        "pixels": kernel,
-        "widen": f"td_widen_{block.pixels}",
-    }
+    params = {"product": product, "triple": kernel}
     return params, block.pixels * (8 * product["block"]["groups"] + _aside(product))
 
 
@@ -162,13 +157,12 @@ def _stream(block: Block, layer: Layer, scale: Requant) -> np.ndarray | None:
         bias[1::2] = 256 * bias[1::2] + bias[0::2]
     blocks = bias.size // n
     rows = words.shape[0] // blocks
-    # [blocks][rows][groups of 4][2]: pairs read both words of a channel, quads a word of each.
+    # From [blocks][rows][groups of 4][2 words] to a word of every row of a block in turn.
     words = words.reshape(blocks, rows, -1, 2)
-    order = (0, 2, 1, 3) if n == 2 else (0, 2, 3, 1)
     return np.concatenate(
         [
             bias.astype(np.int32).reshape(blocks, n),
-            words.transpose(order).reshape(blocks, -1),
+            words.transpose(0, 2, 3, 1).reshape(blocks, -1),
             padded(scale.multiplier, n).reshape(blocks, n),
             bytes_of_words(padded(scale.down, n).reshape(blocks, n)).reshape(blocks, 1),
         ],
@@ -218,9 +212,9 @@ VARIANTS = (
     _variant("td_matmul_s8", partial(_vector, QUAD_W8)),
     _variant("td_matmul_s8", partial(_vector, QUAD_W16)),
     _variant("td_matmul_s8", partial(_matmul, TRIPLE_W8)),
-    _variant("td_matmul_s8", partial(_matmul, PAIR_W16)),
+    _variant("td_matmul_s8", partial(_matmul, TRIPLE_W16)),
     _variant("td_conv_s8", partial(_conv, TRIPLE_W8)),
-    _variant("td_conv_s8", partial(_conv, PAIR_W16)),
+    _variant("td_conv_s8", partial(_conv, TRIPLE_W16)),
     _variant("td_depthwise_s8", dsp_depthwise.make_rows),
     _variant("td_depthwise_s8", dsp_depthwise.make_columns),
     _variant("td_add_s8", dsp_elementwise.make_add),

@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from tinydeploy.compiler.lower import dsp, mve
+from tinydeploy.compiler.lower import dsp, mve, packed
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.variant import Candidate, Variant
 from tinydeploy.compiler.program import Call, Program
 
-_VARIANTS: tuple[Variant, ...] = (*dsp.VARIANTS, *mve.VARIANTS)
+_VARIANTS: tuple[Variant, ...] = (*dsp.VARIANTS, *mve.VARIANTS, *packed.VARIANTS)
 
 # How many instructions an inference a byte of flash may cost: `size` saves flash wherever it can,
 # `speed` spends it.
-INSTRUCTIONS_A_BYTE = {"size": 10_000.0, "balanced": 100.0, "speed": 1.0}
+INSTRUCTIONS_A_BYTE = {"size": 10_000.0, "balanced": 100.0, "speed": 0.01}
 
 
 def specialise(program: Program, target: Target) -> Program:

@@ -38,87 +38,11 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
     "mla " entry ", r6, r4, " entry "\n"                       \
     "orr " entry ", " entry ", #1\n"
 
-/* ---- two pixels, two channels: r0, r1 the sums of channel 0, r2, r3 of channel 1; r12 stream,
- * lr column. On the stack: stream_end, out0, out1, column, zero_and_half, column_end, entry. */
+/* ---- three pixels, two channels: r0 to r2 the sums of channel 0 for each pixel, r3 to r5 of
+ * channel 1, in w8 of 256 * w1 + w0; r12 stream, lr column, r11 its end. On the stack: stream_end,
+ * out[3], column, entry, zero_and_half. */
 
-#define TD_PAIR_W16_STEP                                       \
-    "ldmia r12!, {r4-r7}\n"                                    \
-    "ldmia lr!, {r8-r11}\n"                                    \
-    "smlad r1, r4, r10, r1\n"                                  \
-    "smlad r0, r4, r8, r0\n"                                   \
-    "smlad r3, r6, r10, r3\n"                                  \
-    "smlad r2, r6, r8, r2\n"                                   \
-    "smlad r1, r5, r11, r1\n"                                  \
-    "smlad r0, r5, r9, r0\n"                                   \
-    "smlad r3, r7, r11, r3\n"                                  \
-    "smlad r2, r7, r9, r2\n"
-
-#define TD_PAIR_BEGIN                                          \
-    "push {r4-r11, lr}\n"                                      \
-    "ldmia r2, {r8, r9}\n"                                     \
-    "mov lr, r1\n"                                             \
-    "ldmia r0, {r4-r7}\n"                                      \
-    "mov r12, r4\n"                                            \
-    "add r5, r5, r4\n"                                         \
-    "add r10, r1, r6, lsl #4\n"
-
-/* From doubled sums to the next two channels. */
-#define TD_PAIR_FINISH(REQUANT)                                \
-    "ldmia r12!, {r4-r6}\n"                                    \
-    "ldr r7, [sp, #16]\n"                                      \
-    "lsl lr, r7, r6\n"                                         \
-    REQUANT("r0", "r4", "lr", "r8")                            \
-    REQUANT("r1", "r4", "lr", "r9")                            \
-    TD_ROUND("r0", "r6")                                       \
-    TD_ROUND("r1", "r6")                                       \
-    "lsr r6, r6, #8\n"                                         \
-    "lsl lr, r7, r6\n"                                         \
-    REQUANT("r2", "r5", "lr", "r8")                            \
-    REQUANT("r3", "r5", "lr", "r9")                            \
-    TD_ROUND("r2", "r6")                                       \
-    TD_ROUND("r3", "r6")                                       \
-    "ldmia sp, {r4, r8, r9, lr}\n"                             \
-    "strb r1, [r9], #1\n"                                      \
-    "strb r3, [r9], #1\n"                                      \
-    "strb r0, [r8], #1\n"                                      \
-    "strb r2, [r8], #1\n"                                      \
-    "strd r8, r9, [sp, #4]\n"                                  \
-    "cmp r12, r4\n"                                            \
-    "bne 1b\n"
-
-#define TD_DEFINE_PAIR_W16(name, REQUANT)                      \
-    TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
-                       TD_UNUSED int8_t *const *out)           \
-    {                                                          \
-        __asm__ volatile(                                      \
-            TD_PAIR_BEGIN                                      \
-            TD_ENTRY(8, 40, "r11")                             \
-            "push {r7, r10, r11}\n"                            \
-            "push {r5, r8, r9, lr}\n"                          \
-            "1: ldmia r12!, {r0, r2}\n"                        \
-            "mov r1, r0\n"                                     \
-            "mov r3, r2\n"                                     \
-            "ldr pc, [sp, #24]\n"                              \
-            ".balign 4\n"                                      \
-            "2: .rept 8\n"                                     \
-            TD_PAIR_W16_STEP                                   \
-            ".endr\n"                                          \
-            "ldr r4, [sp, #20]\n"                              \
-            "cmp lr, r4\n"                                     \
-            "bne 2b\n"                                         \
-            TD_PAIR_FINISH(REQUANT)                            \
-            "add sp, sp, #28\n"                                \
-            "pop {r4-r11, pc}\n");                             \
-    }
-
-TD_DEFINE_PAIR_W16(td_pair_w16_dsp, TD_REQUANT_ANY)
-TD_DEFINE_PAIR_W16(td_pair_w16_relu_dsp, TD_REQUANT_RELU)
-
-/* ---- three pixels, two channels: r0 to r2 sum w0 for each pixel, r3 to r5 256 * w1 + w0; r12
- * stream, lr column, r11 its end. On the stack: stream_end, out[3], column, entry, zero_and_half.
- */
-
-#define TD_TRIPLE_HALF(w)                                      \
+#define TD_TRIPLE_W8_HALF(w)                                   \
     "ldmia lr!, {r8-r10}\n"                                    \
     "smlad r3, " w ", r8, r3\n"                                \
     "smlad r4, " w ", r9, r4\n"                                \
@@ -128,10 +52,33 @@ TD_DEFINE_PAIR_W16(td_pair_w16_relu_dsp, TD_REQUANT_RELU)
     "smlad r1, " w ", r9, r1\n"                                \
     "smlad r2, " w ", r10, r2\n"
 
-#define TD_TRIPLE_STEP                                         \
+#define TD_TRIPLE_W8_STEP                                      \
     "ldmia r12!, {r6, r7}\n"                                   \
-    TD_TRIPLE_HALF("r6")                                       \
-    TD_TRIPLE_HALF("r7")
+    TD_TRIPLE_W8_HALF("r6")                                    \
+    TD_TRIPLE_W8_HALF("r7")
+
+#define TD_TRIPLE_W16_HALF                                     \
+    "ldmia r12!, {r6, r7}\n"                                   \
+    "ldmia lr!, {r8-r10}\n"                                    \
+    "smlad r0, r6, r8, r0\n"                                   \
+    "smlad r1, r6, r9, r1\n"                                   \
+    "smlad r2, r6, r10, r2\n"                                  \
+    "smlad r3, r7, r8, r3\n"                                   \
+    "smlad r4, r7, r9, r4\n"                                   \
+    "smlad r5, r7, r10, r5\n"
+
+#define TD_TRIPLE_W16_STEP TD_TRIPLE_W16_HALF TD_TRIPLE_W16_HALF
+
+#define TD_TRIPLE_DOUBLE                                       \
+    "subs r3, r3, r0\n"                                        \
+    "subs r4, r4, r1\n"                                        \
+    "subs r5, r5, r2\n"                                        \
+    "asrs r3, r3, #7\n"                                        \
+    "asrs r4, r4, #7\n"                                        \
+    "asrs r5, r5, #7\n"                                        \
+    "lsls r0, r0, #1\n"                                        \
+    "lsls r1, r1, #1\n"                                        \
+    "lsls r2, r2, #1\n"
 
 #define TD_TRIPLE_CHANNEL(REQUANT, sum0, sum1, sum2, multiplier)                                 \
     "lsl r10, r9, r8\n"                                        \
@@ -142,7 +89,7 @@ TD_DEFINE_PAIR_W16(td_pair_w16_relu_dsp, TD_REQUANT_RELU)
     TD_ROUND(sum1, "r8")                                       \
     TD_ROUND(sum2, "r8")
 
-#define TD_DEFINE_TRIPLE(name, REQUANT)                        \
+#define TD_DEFINE_TRIPLE(name, STEP, bytes, DOUBLE, REQUANT)   \
     TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
                        TD_UNUSED int8_t *const *out)           \
     {                                                          \
@@ -155,7 +102,7 @@ TD_DEFINE_PAIR_W16(td_pair_w16_relu_dsp, TD_REQUANT_RELU)
             "add r5, r5, r4\n"                                 \
             "add r11, r6, r6, lsl #1\n"                        \
             "add r11, r1, r11, lsl #3\n"                       \
-            TD_ENTRY(8, 68, "r3")                              \
+            TD_ENTRY(8, bytes, "r3")                           \
             "push {r3, r7}\n"                                  \
             "push {r5, r8, r9, r10, lr}\n"                     \
             "1: ldmia r12!, {r0, r3}\n"                        \
@@ -166,21 +113,13 @@ TD_DEFINE_PAIR_W16(td_pair_w16_relu_dsp, TD_REQUANT_RELU)
             "ldr pc, [sp, #20]\n"                              \
             ".balign 4\n"                                      \
             "2: .rept 8\n"                                     \
-            TD_TRIPLE_STEP                                     \
+            STEP                                               \
             ".endr\n"                                          \
             "cmp lr, r11\n"                                    \
             "bne 2b\n"                                         \
             "ldmia r12!, {r6-r8}\n"                            \
             "ldr r9, [sp, #24]\n"                              \
-            "subs r3, r3, r0\n"                                \
-            "subs r4, r4, r1\n"                                \
-            "subs r5, r5, r2\n"                                \
-            "asrs r3, r3, #7\n"                                \
-            "asrs r4, r4, #7\n"                                \
-            "asrs r5, r5, #7\n"                                \
-            "lsls r0, r0, #1\n"                                \
-            "lsls r1, r1, #1\n"                                \
-            "lsls r2, r2, #1\n"                                \
+            DOUBLE                                             \
             TD_TRIPLE_CHANNEL(REQUANT, "r0", "r1", "r2", "r6") \
             "lsr r8, r8, #8\n"                                 \
             TD_TRIPLE_CHANNEL(REQUANT, "r3", "r4", "r5", "r7") \
@@ -199,8 +138,14 @@ TD_DEFINE_PAIR_W16(td_pair_w16_relu_dsp, TD_REQUANT_RELU)
             "pop {r4-r11, pc}\n");                             \
     }
 
-TD_DEFINE_TRIPLE(td_triple_w8_dsp, TD_REQUANT_ANY)
-TD_DEFINE_TRIPLE(td_triple_w8_relu_dsp, TD_REQUANT_RELU)
+#define TD_W8 TD_TRIPLE_W8_STEP, 68, TD_TRIPLE_DOUBLE
+#define TD_W16 TD_TRIPLE_W16_STEP, 64, ""
+#define TD_DEFINE_TRIPLE_OF(name, weights, REQUANT) TD_DEFINE_TRIPLE(name, weights, REQUANT)
+
+TD_DEFINE_TRIPLE_OF(td_triple_w8_dsp, TD_W8, TD_REQUANT_ANY)
+TD_DEFINE_TRIPLE_OF(td_triple_w8_relu_dsp, TD_W8, TD_REQUANT_RELU)
+TD_DEFINE_TRIPLE_OF(td_triple_w16_dsp, TD_W16, TD_REQUANT_ANY)
+TD_DEFINE_TRIPLE_OF(td_triple_w16_relu_dsp, TD_W16, TD_REQUANT_RELU)
 
 /* ---- one pixel, four channels: r0 to r3 the sums; r12 stream, lr column. On the stack: column,
  * column_end, entry, zero_and_half, stream_end, out. */

@@ -5,13 +5,11 @@
 #include "td_product_dsp.h"
 
 /* `count` equal bytes, a multiple of 4. */
-static uint32_t *fill(const struct td_matmul_s8_dsp *p, uint32_t *to, int byte, uint32_t count)
+static uint32_t *fill(uint32_t *to, int byte, uint32_t count)
 {
-    uint32_t halves = (uint16_t)byte * 0x10001u, half = p->together == 3 ? 3 : 1;
-    for (; count > 0; count -= 4, to += 2 * p->together) {
-        to[0] = halves;
-        to[half] = halves;
-    }
+    uint32_t halves = (uint16_t)byte * 0x10001u;
+    for (; count > 0; count -= 2, to += 3)
+        *to = halves;
     return to;
 }
 
@@ -20,18 +18,17 @@ static void widen_border(const struct td_conv_s8_dsp *p, const int8_t *image, in
                          uint32_t *column)
 {
     const struct td_window *w = &p->window;
-    const struct td_matmul_s8_dsp *matmul = &p->matmul;
     uint32_t row = (uint32_t)w->in_w * w->in_c, width = (uint32_t)w->k_w * w->in_c;
     int32_t first = x < 0 ? -x : 0, last = w->in_w - x < w->k_w ? w->in_w - x : w->k_w;
     for (uint32_t i = w->k_h; i > 0; i--, y++) {
         if (y < 0 || y >= w->in_h || first >= last) {
-            column = fill(matmul, column, p->in_zero, width);
+            column = fill(column, p->in_zero, width);
             continue;
         }
-        column = fill(matmul, column, p->in_zero, (uint32_t)first * w->in_c);
-        column = matmul->widen(column, image + (uint32_t)y * row + (x + first) * w->in_c,
+        column = fill(column, p->in_zero, (uint32_t)first * w->in_c);
+        column = td_widen_3(column, image + (uint32_t)y * row + (x + first) * w->in_c,
                                (uint32_t)(last - first) * w->in_c, 1, 0);
-        column = fill(matmul, column, p->in_zero, (uint32_t)(w->k_w - last) * w->in_c);
+        column = fill(column, p->in_zero, (uint32_t)(w->k_w - last) * w->in_c);
     }
 }
 
@@ -40,24 +37,23 @@ static int8_t *one_line(const struct td_conv_s8_dsp *p, struct td_waiting *waiti
                         const int8_t *image, int32_t y, int8_t *out)
 {
     const struct td_window *w = &p->window;
-    const struct td_matmul_s8_dsp *matmul = &p->matmul;
     uint32_t row = (uint32_t)w->in_w * w->in_c, width = (uint32_t)w->k_w * w->in_c;
     const int8_t *line = image + y * (int32_t)row;
     int rows_inside = y >= 0 && y + w->k_h <= w->in_h;
     int32_t x = -(int32_t)w->pad_left;
     for (uint32_t left = w->out_w; left > 0; left--, x += w->stride_w) {
-        uint32_t *column = td_next_column(matmul, waiting);
+        uint32_t *column = waiting->column + waiting->count;
         if (!rows_inside || x < 0 || x + w->k_w > w->in_w) {
             widen_border(p, image, y, x, column);
-        } else if (p->windows && waiting->count == 0 && left >= 3 && x + 2 + w->k_w <= w->in_w) {
-            p->windows(column, line + x * w->in_c, w->in_c, row);
+        } else if (p->widen_three && waiting->count == 0 && left >= 3 && x + 2 + w->k_w <= w->in_w) {
+            p->widen_three(column, line + x * w->in_c, w->in_c, row);
             waiting->count = 2;
             left -= 2;
             x += 2;
         } else {
-            matmul->widen(column, line + x * w->in_c, width, w->k_h, row);
+            td_widen_3(column, line + x * w->in_c, width, w->k_h, row);
         }
-        out = td_add_pixel(matmul, waiting, out);
+        out = td_add_pixel(&p->matmul, waiting, out);
     }
     return out;
 }

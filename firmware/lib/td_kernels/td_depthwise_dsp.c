@@ -20,40 +20,42 @@ struct planes {
 };
 
 /* Two neighbouring positions of four channels, a the first. */
-TD_INLINE void put_pair(const struct planes *p, uint32_t *to, uint32_t a, uint32_t b)
+TD_INLINE void put_pair(uint32_t *to, uint32_t channel_step, uint32_t a, uint32_t b)
 {
     uint32_t a_even = td_even_bytes(a), a_odd = td_odd_bytes(a);
     uint32_t b_even = td_even_bytes(b), b_odd = td_odd_bytes(b);
     to[0] = td_low_halves(a_even, b_even);
-    to[p->channel_step] = td_low_halves(a_odd, b_odd);
-    to[2 * p->channel_step] = td_high_halves(a_even, b_even);
-    to[3 * p->channel_step] = td_high_halves(a_odd, b_odd);
+    to[channel_step] = td_low_halves(a_odd, b_odd);
+    to[2 * channel_step] = td_high_halves(a_even, b_even);
+    to[3 * channel_step] = td_high_halves(a_odd, b_odd);
 }
 
 /* One line: `before` positions outside the image, then `inside` ones, then outside to the end. */
-static void put_line(const struct planes *planes, uint32_t *to, const int8_t *from, uint32_t step,
+static void put_line(struct planes planes, uint32_t *to, const int8_t *from, uint32_t step,
                      uint32_t before, uint32_t inside, uint32_t pairs, int zero)
 {
     uint32_t outside = (uint8_t)zero * 0x01010101u;
-    uint32_t *end = to + pairs * planes->line_step;
-    for (; before >= 2 && to != end; before -= 2, to += planes->line_step)
-        put_pair(planes, to, outside, outside);
+    uint32_t *end = to + pairs * planes.line_step;
+    for (; before >= 2 && to != end; before -= 2, to += planes.line_step)
+        put_pair(to, planes.channel_step, outside, outside);
     if (before == 1 && inside > 0) {
-        put_pair(planes, to, outside, td_load_word(from));
+        put_pair(to, planes.channel_step, outside, td_load_word(from));
         from += step;
         inside--;
-        to += planes->line_step;
+        to += planes.line_step;
     }
-    for (; inside >= 2; inside -= 2, to += planes->line_step) {
-        put_pair(planes, to, td_load_word(from), td_load_word(from + step));
-        from += 2 * step;
+    for (; inside >= 2; inside -= 2, to += planes.line_step) {
+        uint32_t first = td_load_word(from);
+        from += step;
+        put_pair(to, planes.channel_step, first, td_load_word(from));
+        from += step;
     }
     if (inside == 1) {
-        put_pair(planes, to, td_load_word(from), outside);
-        to += planes->line_step;
+        put_pair(to, planes.channel_step, td_load_word(from), outside);
+        to += planes.line_step;
     }
-    for (; to != end; to += planes->line_step)
-        put_pair(planes, to, outside, outside);
+    for (; to != end; to += planes.line_step)
+        put_pair(to, planes.channel_step, outside, outside);
 }
 
 /* All lines of four channels. */
@@ -70,7 +72,7 @@ static void four_channels(const struct td_depthwise_s8_dsp *p, struct td_line_ds
         for (; next < i * p->line_stride + rows; next++) {
             uint32_t y = next - p->lines_before;    /* huge if negative */
             int inside = y < p->in_lines;
-            put_line(planes, planes->to + slot, in + (inside ? y * p->in_line_step : 0), p->in_step,
+            put_line(*planes, planes->to + slot, in + (inside ? y * p->in_line_step : 0), p->in_step,
                      inside ? p->before : 0, inside ? p->inside : 0, p->line_pairs, p->in_zero);
             slot = slot + 1 == rows ? 0 : slot + 1;
         }

@@ -5,11 +5,10 @@
 #define TD_KERNELS_DSP_H
 #include <stdint.h>
 
-/* A block computes all channels of one, two or three pixels, from columns of int16.
+/* A block computes all channels of one or three pixels, from columns of int16.
  *
  * Inputs of a pixel stand in groups of four, as the words (k0, k2) and (k1, k3): the order in which
- * SXTB16 widens bytes. Of several pixels, pairs alternate whole groups, triples words. `stream`
- * holds, for each block of channels in turn, what the block reads, in the order of reading: biases,
+ * SXTB16 widens bytes; those of three pixels alternate word by word. `stream` holds, for each block of channels in turn, what the block reads, in the order of reading: biases,
  * weights, multipliers, and a byte a channel that is one less than its right shift.
  *   w8: a halfword is 256 * w1 + w0 of two channels. SMLAD with it sums 256 * A + B; SXTB16 makes
  *       w0 of it, with which SMLAD sums B.
@@ -17,16 +16,16 @@
 struct td_block_dsp {
     const int32_t *stream;
     uint32_t stream_bytes;
-    uint32_t groups;            /* of 4 inputs; of 8 for quads */
+    uint32_t groups;            /* of 4 inputs, of 8 for one pixel */
     int32_t zero_and_half;      /* 2 * out_zero + 1 */
 };
 
-/* Two or three pixels, two channels at a time. `out` holds each pixel's place; of pixels with the
+/* Three pixels, two channels at a time. `out` holds each pixel's place; of pixels with the
  * same place the first remains. `relu`: no output is below out_zero. */
-typedef void td_pixels_dsp(const struct td_block_dsp *p, const uint32_t *column,
+typedef void td_triple_dsp(const struct td_block_dsp *p, const uint32_t *column,
                            int8_t *const *out);
-td_pixels_dsp td_pair_w16_dsp, td_pair_w16_relu_dsp;
-td_pixels_dsp td_triple_w8_dsp, td_triple_w8_relu_dsp;
+td_triple_dsp td_triple_w8_dsp, td_triple_w8_relu_dsp;
+td_triple_dsp td_triple_w16_dsp, td_triple_w16_relu_dsp;
 
 /* One pixel, four channels at a time. */
 typedef void td_quad_dsp(const struct td_block_dsp *p, const uint32_t *column, int8_t *out);
@@ -40,18 +39,17 @@ struct td_product_dsp {
     struct td_block_dsp block;
 };
 
-/* Widens `rows` times `count` bytes to groups of two words, as columns of 1, 2 or 3 pixels hold
+/* Widens `rows` times `count` bytes to groups of two words, as columns of one or three pixels hold
  * them; zeros fill a row's last group. Returns where the next group would stand. */
-typedef uint32_t *td_widen_dsp(uint32_t *to, const int8_t *from, uint32_t count, uint32_t rows,
-                               uint32_t row_step);
-td_widen_dsp td_widen_1, td_widen_2, td_widen_3;
+uint32_t *td_widen_1(uint32_t *to, const int8_t *from, uint32_t count, uint32_t rows,
+                     uint32_t row_step);
+uint32_t *td_widen_3(uint32_t *to, const int8_t *from, uint32_t count, uint32_t rows,
+                     uint32_t row_step);
 
-/* scratch: a column of all `together` pixels, then their outputs where channels are padded. */
+/* scratch: a column of three pixels, then their outputs where channels are padded. */
 struct td_matmul_s8_dsp {
     struct td_product_dsp product;
-    uint32_t together;          /* 2 or 3 */
-    td_pixels_dsp *pixels;
-    td_widen_dsp *widen;        /* for `together` pixels */
+    td_triple_dsp *triple;
 };
 void td_matmul_s8_dsp(const struct td_matmul_s8_dsp *p, const int8_t *in, int8_t *out,
                       void *scratch);
@@ -64,21 +62,18 @@ struct td_vector_s8_dsp {
 void td_vector_s8_dsp(const struct td_vector_s8_dsp *p, const int8_t *in, int8_t *out,
                       void *scratch);
 
-/* A row of three windows of 3x3 at neighbouring positions, whose inputs overlap, as a column of
- * three pixels; `channels` is a multiple of 4. */
-typedef void td_widen_windows_dsp(uint32_t *to, const int8_t *from, uint32_t channels,
-                                  uint32_t row_step);
-td_widen_windows_dsp td_widen_3x3;
-
 /* CONV_2D without dilation, of pixels that are whole groups of 4 inputs. scratch as for
- * td_matmul_s8_dsp. `windows` is td_widen_3x3 where that serves, or NULL. */
+ * td_matmul_s8_dsp. `widen_three` writes the column of three windows side by side, or is NULL. */
 struct td_conv_s8_dsp {
     struct td_window window;
     int8_t in_zero;
-    td_widen_windows_dsp *windows;
+    void (*widen_three)(uint32_t *to, const int8_t *from, uint32_t channels, uint32_t row_step);
     struct td_matmul_s8_dsp matmul;
 };
 void td_conv_s8_dsp(const struct td_conv_s8_dsp *p, const int8_t *in, int8_t *out, void *scratch);
+
+/* For 3x3 windows one position apart, whose inputs overlap; `channels` is a multiple of 4. */
+void td_widen_3x3(uint32_t *to, const int8_t *from, uint32_t channels, uint32_t row_step);
 
 /* CONV_2D without dilation, of other pixels. The rows below a line of outputs are copied with their
  * borders. The inputs of a window are, first, of each row as many as are whole groups, then what

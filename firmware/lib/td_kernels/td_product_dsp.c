@@ -10,13 +10,13 @@
 int8_t *td_flush(const struct td_matmul_s8_dsp *p, struct td_waiting *w, int8_t *out)
 {
     const struct td_product_dsp *product = &p->product;
-    int8_t *aside = (int8_t *)(w->column + 2 * p->together * product->block.groups);
+    int8_t *aside = (int8_t *)(w->column + 6 * product->block.groups);
     uint32_t channels = product->channels, step = product->padded_channels;
     int8_t *start = channels == step ? out : aside;
     int8_t *places[3];
     for (uint32_t i = 0; i < 3; i++)
         places[i] = start + (i < w->count ? i : w->count - 1) * step;
-    p->pixels(&product->block, w->column, places);
+    p->triple(&product->block, w->column, places);
     if (start == aside)
         for (uint32_t i = 0; i < w->count; i++)
             memcpy(out + i * channels, aside + i * step, channels);
@@ -32,9 +32,8 @@ void td_matmul_s8_dsp(const struct td_matmul_s8_dsp *p, const int8_t *in, int8_t
     struct td_waiting waiting = {scratch, 0};
     int8_t *start = out;
     for (uint32_t rows = product->rows; rows > 0; rows--, in += product->depth) {
-        p->widen(td_next_column(p, &waiting), in, product->depth, 1, 0);
-        if (++waiting.count == p->together)
-            out = td_flush(p, &waiting, out);
+        td_widen_3(waiting.column + waiting.count, in, product->depth, 1, 0);
+        out = td_add_pixel(p, &waiting, out);
     }
     if (waiting.count > 0)
         td_flush(p, &waiting, out);

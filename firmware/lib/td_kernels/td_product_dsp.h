@@ -4,17 +4,12 @@
 #include "td_dsp.h"
 #include "td_kernels.h"
 
-/* Pixels whose columns wait for the others of their block. */
+/* Up to three pixels whose inputs wait for the others of their block; the inputs of the next one
+ * begin at column + count. */
 struct td_waiting {
     uint32_t *column;
     uint32_t count;
 };
-
-/* Where the next pixel's column begins. */
-TD_INLINE uint32_t *td_next_column(const struct td_matmul_s8_dsp *p, const struct td_waiting *w)
-{
-    return w->column + (p->together == 2 ? 2 * w->count : w->count);
-}
 
 /* Write the outputs of the pixels that wait, in order from `out` on; returns where the next ones
  * begin. */
@@ -23,7 +18,7 @@ int8_t *td_flush(const struct td_matmul_s8_dsp *p, struct td_waiting *w, int8_t 
 /* The pixel whose column was just written waits; writes the outputs if it was the last of a block. */
 TD_INLINE int8_t *td_add_pixel(const struct td_matmul_s8_dsp *p, struct td_waiting *w, int8_t *out)
 {
-    return ++w->count == p->together ? td_flush(p, w, out) : out;
+    return ++w->count == 3 ? td_flush(p, w, out) : out;
 }
 
 static inline void td_clamp_outputs(const struct td_product_dsp *p, int8_t *out)

@@ -29,22 +29,21 @@ static int8_t *one_line(const struct td_strip_conv_s8_dsp *p, struct td_waiting 
                         const int8_t *strip, int8_t *over, int8_t *out)
 {
     const struct td_window *w = &p->window;
-    const struct td_matmul_s8_dsp *matmul = &p->matmul;
     uint32_t width = (uint32_t)w->k_w * w->in_c, whole = width & ~3u;
     uint32_t step = (uint32_t)w->stride_w * w->in_c;
     for (uint32_t left = w->out_w; left > 0; left--, strip += step) {
-        uint32_t *column = td_next_column(matmul, waiting);
+        uint32_t *column = waiting->column + waiting->count;
         if (whole > 0)
-            column = matmul->widen(column, strip, whole, w->k_h, p->strip_row);
+            column = td_widen_3(column, strip, whole, w->k_h, p->strip_row);
         if (width > whole) {
             const int8_t *from = strip + whole;
             int8_t *to = over;
             for (uint32_t i = w->k_h; i > 0; i--, from += p->strip_row)
                 for (uint32_t n = 0; n < width - whole; n++)
                     *to++ = from[n];
-            matmul->widen(column, over, w->k_h * (width - whole), 1, 0);
+            td_widen_3(column, over, w->k_h * (width - whole), 1, 0);
         }
-        out = td_add_pixel(matmul, waiting, out);
+        out = td_add_pixel(&p->matmul, waiting, out);
     }
     return out;
 }

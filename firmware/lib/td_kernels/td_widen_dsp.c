@@ -41,7 +41,6 @@
     }
 
 TD_DEFINE_WIDEN(td_widen_1, "strd %[even], %[odd], [%[to]], #8\n", 1, 2)
-TD_DEFINE_WIDEN(td_widen_2, "strd %[even], %[odd], [%[to]], #16\n", 1, 4)
 TD_DEFINE_WIDEN(td_widen_3, "str %[odd], [%[to], #12]\nstr %[even], [%[to]], #24\n", 3, 6)
 
 void td_clamp_bytes(int8_t *bytes, uint32_t count, int32_t low, int32_t high)

@@ -22,7 +22,9 @@ from tinydeploy.compiler.lower.blocks import (
 )
 from tinydeploy.compiler.lower.context import Context
 from tinydeploy.compiler.lower.functions import lower_cast, lower_function, lower_leaky_relu
+from tinydeploy.compiler.lower.grouped import lower_conv_or_grouped, lower_transpose_conv
 from tinydeploy.compiler.lower.lstm import lower_lstm
+from tinydeploy.compiler.lower.matrices import lower_batch_matmul, lower_resize_bilinear
 from tinydeploy.compiler.lower.pairs import (
     lower_add_n,
     lower_add_or_plain,
@@ -39,7 +41,7 @@ from tinydeploy.compiler.lower.pairs import (
     lower_sub,
 )
 from tinydeploy.compiler.lower.pool import lower_pool
-from tinydeploy.compiler.lower.product import lower_conv, lower_depthwise, lower_fully_connected
+from tinydeploy.compiler.lower.product import lower_depthwise, lower_fully_connected
 from tinydeploy.compiler.lower.reduce import (
     lower_arg,
     lower_cumsum,
@@ -78,12 +80,13 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "ARG_MIN": lower_arg,
     "ASSIGN_VARIABLE": lower_assign_variable,
     "AVERAGE_POOL_2D": lower_pool,
+    "BATCH_MATMUL": lower_batch_matmul,
     "BATCH_TO_SPACE_ND": lower_batch_space,
     "BROADCAST_TO": lower_broadcast_to,
     "CAST": lower_cast,
     "CEIL": lower_function,
     "CONCATENATION": lower_concatenation,
-    "CONV_2D": lower_conv,
+    "CONV_2D": lower_conv_or_grouped,
     "CUMSUM": lower_cumsum,
     "DEPTHWISE_CONV_2D": lower_depthwise,
     "DEPTH_TO_SPACE": lower_depth_space,
@@ -132,6 +135,7 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "RELU": lower_relu,
     "RELU6": lower_relu6,
     "RESHAPE": lower_view,
+    "RESIZE_BILINEAR": lower_resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": lower_resize_nearest,
     "REVERSE_V2": lower_reverse,
     "ROUND": lower_function,
@@ -153,6 +157,7 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "SVDF": lower_svdf,
     "TANH": lower_function,
     "TRANSPOSE": lower_transpose,
+    "TRANSPOSE_CONV": lower_transpose_conv,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": lower_lstm,
     "UNPACK": lower_unpack,
     "VAR_HANDLE": lower_var_handle,

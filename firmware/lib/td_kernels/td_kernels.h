@@ -303,10 +303,10 @@ void td_pad(const struct td_pad *p, const void *in, void *out);
 
 #include "td_kernels_dsp.h"
 #include "td_kernels_packed.h"
-#include "td_kernels_triple.h"
 #include "td_kernels_mve.h"
 
 /* ---- more families */
+#include "td_kernels_images.h"
 #include "td_kernels_math.h"
 #include "td_kernels_move.h"
 #include "td_kernels_recurrent.h"

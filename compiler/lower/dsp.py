@@ -218,4 +218,6 @@ VARIANTS = (
     _variant("td_depthwise_s8", dsp_depthwise.make_rows),
     _variant("td_depthwise_s8", dsp_depthwise.make_columns),
     _variant("td_add_s8", dsp_elementwise.make_add),
+    _variant("td_average_pool_s8", dsp_elementwise.make_pool),
+    _variant("td_max_pool_s8", dsp_elementwise.make_pool),
 )

@@ -1,4 +1,4 @@
-"""ADD with the DSP extension; see td_add_dsp.c."""
+"""ADD and pooling with the DSP extension; see td_add_dsp.c and td_pool_dsp.c."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tinydeploy.compiler.lower.variant import Candidate
 from tinydeploy.compiler.program import Call
 
 _HALF = (1 << 30, -1)  # multiplier and `down` of the factor 1/2
+_LARGEST_AVERAGE = 255  # positions whose sums int16 holds
 _LEFT_SHIFT = 20  # the reference's headroom for int8
 
 
@@ -73,3 +74,14 @@ def same_shape(shape: Mapping[str, Any]) -> bool:
         want is None or want == a == b
         for want, a, b in zip(wanted, shape["a_stride"], shape["b_stride"], strict=True)
     )
+
+
+def make_pool(call: Call) -> Candidate | None:
+    """td_average_pool_s8 and td_max_pool_s8 of four channels at a time."""
+    w = call.params["window"]
+    positions = w["k_h"] * w["k_w"]
+    if w["in_c"] % 4 or (call.kernel == "td_average_pool_s8" and positions > _LARGEST_AVERAGE):
+        return None
+    outputs = w["batches"] * w["out_h"] * w["out_w"] * w["out_c"]
+    replaced = dataclasses.replace(call, kernel=f"{call.kernel}_dsp")
+    return Candidate(replaced, outputs / 4 * (6.0 * positions + 40))

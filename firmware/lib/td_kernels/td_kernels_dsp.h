@@ -136,4 +136,8 @@ struct td_add_s8_dsp {
 };
 void td_add_s8_dsp(const struct td_add_s8_dsp *p, const int8_t *a, const int8_t *b, int8_t *out);
 
+/* Pooling of channels that are a multiple of 4; averages of at most 255 positions. */
+void td_average_pool_s8_dsp(const struct td_pool_int *p, const int8_t *in, int8_t *out);
+void td_max_pool_s8_dsp(const struct td_pool_int *p, const int8_t *in, int8_t *out);
+
 #endif

@@ -96,7 +96,7 @@ def _rows(call: Call, layer: Layer, step: int) -> Candidate | None:
 def _depthwise(call: Call) -> Candidate | None:
     """Parts of output rows, 16 channels at a time."""
     layer = read_depthwise(call)
-    w = _upright(layer.window)
+    w = upright(layer.window)
     layers = _up(w["k_h"], ROWS) // ROWS
     if (
         w["dilation_h"] > 1
@@ -118,13 +118,13 @@ def _depthwise(call: Call) -> Candidate | None:
     layer_bytes = words * WORD_BYTES
     if not column:
         offsets = [n * layer_bytes + x * WORD_BYTES for n in range(layers) for x in range(w["k_w"])]
-    stream = _stream(dataclasses.replace(layer, weights=_in_words(layer.weights, w)))
+    words_of = dataclasses.replace(layer, weights=_in_words(layer.weights, w))
     params = {
         "window": w,
         "in_zero": layer.in_zero,
         "span": span,
         "layer_bytes": layer_bytes,
-        "stream": Data("weights", stream),
+        "stream": Data("weights", stream(words_of)),
         "line": {"offset": offsets, **_limits(layer)},
         "run": "td_depthwise_line_relu_mve" if _is_relu(layer) else "td_depthwise_line_any_mve",
     }
@@ -141,14 +141,14 @@ def _product(layer: Layer) -> dict[str, Any] | None:
     """Initializer of struct td_product_mve; None where the blocks cannot round."""
     if not _rounds(layer):
         return None
-    stream = _stream(layer)
+    words = stream(layer)
     return {
         "depth": layer.depth,
         "channels": layer.channels,
         "padded_channels": _up(layer.channels, CHANNELS),
         "block": {
-            "stream": Data("weights", stream),
-            "stream_bytes": stream.nbytes,
+            "stream": Data("weights", words),
+            "stream_bytes": words.nbytes,
             "groups": _up(layer.depth) // LANES,
             **_limits(layer),
         },
@@ -168,8 +168,8 @@ def _rounds(layer: Layer) -> bool:
     return bool(layer.right.min() >= (0 if _is_relu(layer) else 1))
 
 
-def _stream(layer: Layer) -> np.ndarray:
-    """Everything that a block reads, [blocks][words]."""
+def stream(layer: Layer) -> np.ndarray:
+    """Everything that a block reads, [blocks][words]; depth and channels are padded with zeros."""
     weights = padded(padded(layer.weights, LANES, axis=1), CHANNELS)
     blocks = weights.shape[0] // CHANNELS
     grouped = weights.reshape(blocks, CHANNELS, -1, LANES).transpose(0, 2, 1, 3)
@@ -190,7 +190,7 @@ def _pair(layer: Layer) -> str:
     return "td_pair_relu_mve" if _is_relu(layer) else "td_pair_any_mve"
 
 
-def _upright(w: Mapping[str, int]) -> Mapping[str, int]:
+def upright(w: Mapping[str, int]) -> Mapping[str, int]:
     """A window over images of one row, turned: rows make fuller words than columns."""
     if w["in_h"] > 1 or w["out_h"] > 1 or w["k_h"] > 1 or w["pad_top"] > 0:
         return w

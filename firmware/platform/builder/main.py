@@ -53,8 +53,10 @@ if board.get("build.cxx_flags", []):
 for library in board.get("build.libraries", []):
     own = env.Clone()
     own.Append(CCFLAGS=library["flags"], CFLAGS=["-std=c17"])
-    sources = ["+<%s>" % name for name in library["files"]]
-    env.Prepend(LIBS=[own.BuildLibrary("$BUILD_DIR/" + library["name"], library["folder"], sources)])
+    sources = [f"+<{name}>" for name in library["files"]]
+    env.Prepend(
+        LIBS=[own.BuildLibrary("$BUILD_DIR/" + library["name"], library["folder"], sources)]
+    )
 
 elf = env.BuildProgram()
 targets = [elf]

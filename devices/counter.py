@@ -19,6 +19,7 @@ from tinydeploy.store import cache_dir, sha256_json, sha256_tree, staged_directo
 
 _FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibility=hidden")
 _TIMEOUT_S = 120.0
+_LINES = ("region=", "layer=", "code=")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def read_regions(report: Path) -> list[Region]:
     """All regions that the plugin has reported so far. Raises DeviceError for a damaged report."""
     try:
         lines = report.read_text("ascii").split("\n")[:-1]
+        if unknown := [line for line in lines if not line.startswith(_LINES)]:
+            raise ValueError(unknown[0])
         return [_region(line) for line in lines if line.startswith("region=")]
     except (OSError, ValueError, KeyError) as e:
         raise _senseless(e) from e

@@ -26,11 +26,12 @@ def tool(*command: str, stdin: str | None = None) -> str:
     ).stdout
 
 
-def disassemble(isa: str, path: Path) -> list[Shown]:
+def disassemble(isa: str, path: Path, *flags: str) -> list[Shown]:
     """Every instruction of an object or ELF file; data is left out."""
-    aliases = ("-M", "no-aliases") if isa == "rv32" else ()
+    if isa == "rv32":
+        flags = (*flags, "-M", "no-aliases")
     found = []
-    for line in tool(TOOLS[isa] + "objdump", "-d", *aliases, str(path)).splitlines():
+    for line in tool(TOOLS[isa] + "objdump", "-d", *flags, str(path)).splitlines():
         match = _LINE.match(line)
         if match is None or match[2].startswith("."):
             continue

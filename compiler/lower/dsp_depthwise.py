@@ -117,6 +117,7 @@ def _make(call: Call, across: Axis, along: Axis, *, along_rows: bool) -> Candida
     }
     reads_once = by_three or across.k == 1
     same_size = (w["out_h"], w["out_w"]) == (w["in_h"], w["in_w"])
+    one_line = across.size == 1 and along.out <= along.size
     shrinks = along_rows and w["out_h"] <= w["in_h"] and w["out_w"] <= w["in_w"]
     replaced = dataclasses.replace(
         call,
@@ -125,7 +126,7 @@ def _make(call: Call, across: Axis, along: Axis, *, along_rows: bool) -> Candida
         params=params,
         takes_scratch=True,
         scratch_bytes=scratch,
-        in_place=(0,) if reads_once and (same_size or shrinks) else (),
+        in_place=(0,) if reads_once and (same_size or shrinks or one_line) else (),
     )
     return Candidate(replaced, _instructions(layer, across, pairs, line_pairs, words, by_three))
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from comparing import random_inputs
 from random_layers import Layer
-from shaped_layers import Layers, assert_same_on_board, build, kernels_of
+from shaped_layers import Layers, assert_same_on_board, build, kernels_of, run
+
+from tinydeploy.pipeline.interpreters import TfliteMicro
 
 BOARD = "qemu-cortex-m4"
 
@@ -100,3 +104,25 @@ def test_layers_compute_what_the_portable_kernels_do(
     # The others have factors or sums that the fast kernels cannot hold, or a dilation.
     assert sum(kernel.endswith("_dsp") for kernel in kernels) > 0.7 * len(kernels)
     assert_same_on_board(model, BOARD, optimize, tmp_path, seed)
+
+
+@pytest.mark.shared
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("name", "board", "optimize"),
+    [
+        ("kws_ref_model", "qemu-cortex-m7", "balanced"),
+        ("pretrainedResnet_quant", "qemu-cortex-m33", "balanced"),
+        ("ad01_int8", "qemu-cortex-m33", "speed"),
+        ("str_ww_ref_model", "qemu-cortex-m7", "speed"),
+    ],
+)
+def test_mlperf_tiny(name: str, board: str, optimize: str, shared: Path, tmp_path: Path) -> None:
+    """Whole models on the cores that test_boards.py does not run."""
+    model = shared / "models" / "mlperf_tiny" / f"{name}.tflite"
+    inputs = random_inputs(model, 6)
+    with TfliteMicro(model) as reference:
+        expected = reference.predict(inputs)
+    outputs = run(model, board, optimize, tmp_path, inputs)
+    for ours, theirs in zip(outputs, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

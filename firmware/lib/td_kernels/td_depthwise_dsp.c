@@ -30,14 +30,23 @@ TD_INLINE void put_pair(uint32_t *to, uint32_t channel_step, uint32_t a, uint32_
     to[3 * channel_step] = td_high_halves(a_odd, b_odd);
 }
 
+/* Two positions outside the image. */
+TD_INLINE void put_outside(uint32_t *to, uint32_t channel_step, uint32_t zeros)
+{
+    to[0] = zeros;
+    to[channel_step] = zeros;
+    to[2 * channel_step] = zeros;
+    to[3 * channel_step] = zeros;
+}
+
 /* One line: `before` positions outside the image, then `inside` ones, then outside to the end. */
 static void put_line(struct planes planes, uint32_t *to, const int8_t *from, uint32_t step,
                      uint32_t before, uint32_t inside, uint32_t pairs, int zero)
 {
-    uint32_t outside = (uint8_t)zero * 0x01010101u;
+    uint32_t zeros = (uint16_t)zero * 0x10001u, outside = (uint8_t)zero * 0x01010101u;
     uint32_t *end = to + pairs * planes.line_step;
     for (; before >= 2 && to != end; before -= 2, to += planes.line_step)
-        put_pair(to, planes.channel_step, outside, outside);
+        put_outside(to, planes.channel_step, zeros);
     if (before == 1 && inside > 0) {
         put_pair(to, planes.channel_step, outside, td_load_word(from));
         from += step;
@@ -55,7 +64,7 @@ static void put_line(struct planes planes, uint32_t *to, const int8_t *from, uin
         to += planes.line_step;
     }
     for (; to != end; to += planes.line_step)
-        put_pair(to, planes.channel_step, outside, outside);
+        put_outside(to, planes.channel_step, zeros);
 }
 
 /* All lines of four channels. */

@@ -148,20 +148,29 @@ TD_DEFINE_LINE(td_line_3x3_stride_2_relu_dsp, TD_LINE_SUMS_2, TD_LINE_SCALE_RELU
 /* Any window. The plane's words of a pair of outputs follow one another, and each meets a word of
  * weights of the first output, and one of the second, whose weights lie `stride` inputs later. */
 
+/* Where the next weight of a row goes, in halves: words of `rows` rows alternate. */
+TD_INLINE uint32_t behind(uint32_t at, uint32_t rows)
+{
+    return at + 1 + (at & 1) * (2 * rows - 2);
+}
+
 /* Spread int8 weights [rows][k] to doubled halves [words][rows][2] for the first output, and behind
  * those for the second. */
 static void spread(const struct td_line_dsp *p, const int8_t *weights)
 {
-    uint32_t halves = 2 * p->words * p->rows;
+    uint32_t rows = p->rows, halves = 2 * p->words * rows;
     int16_t *first = p->weights, *second = first + halves;
     memset(first, 0, 4 * halves);
-    for (uint32_t row = 0; row < p->rows; row++)
-        for (uint32_t i = 0; i < p->k; i++) {
-            uint32_t later = i + p->stride;
+    for (uint32_t row = 0; row < rows; row++) {
+        uint32_t at = 2 * row, later = 2 * (p->stride / 2 * rows + row) + p->stride % 2;
+        for (uint32_t k = p->k; k > 0; k--) {
             int16_t w = (int16_t)(2 * *weights++);
-            first[2 * (i / 2 * p->rows + row) + i % 2] = w;
-            second[2 * (later / 2 * p->rows + row) + later % 2] = w;
+            first[at] = w;
+            second[later] = w;
+            at = behind(at, rows);
+            later = behind(later, rows);
         }
+    }
 }
 
 /* Both sums of `count` words (an even number) of the plane. */

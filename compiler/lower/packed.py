@@ -6,12 +6,14 @@ See td_kernels_packed.h for the layouts and for what one multiplication computes
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinydeploy.compiler.lower.context import Target
-from tinydeploy.compiler.lower.layer import Layer, read_conv, read_matmul
+from tinydeploy.compiler.lower.layer import Layer, read_conv, read_depthwise, read_matmul
 from tinydeploy.compiler.lower.packing import padded
 from tinydeploy.compiler.lower.product import in_groups
 from tinydeploy.compiler.lower.requant import requant
@@ -21,6 +23,7 @@ from tinydeploy.compiler.program import Call, Data
 _GROUP = 4  # channels a block
 _PIXELS = 3  # that two words hold
 _LARGEST_SUM = 2**20  # of the products with the two lower pixels, whose fields have 21 bits
+_PLANE_BYTES = 1024  # of scratch memory, where that is enough for three rows of outputs
 _STEP_INSTRUCTIONS = 13  # of the Cortex-M3, for an input of a block
 _BLOCK_INSTRUCTIONS = 160
 
@@ -46,10 +49,73 @@ def _conv(call: Call) -> Candidate | None:
     return _replace(call, layer, "td_conv_s8_packed", params, _PIXELS * columns * w["in_c"])
 
 
+def _depthwise(call: Call) -> Candidate | None:
+    layer = read_depthwise(call)
+    w = layer.window
+    scale = _scale(layer)
+    if scale is None or call.params["multiplier"] > 1:
+        return None
+    plane = _plane(w)
+    instructions = layer.channels * _plane_instructions(w, plane)
+    if instructions > layer.rows * layer.channels * (4.2 * layer.depth + 35):
+        return None  # the portable kernel's
+    params = {
+        "window": w,
+        "third": plane.third,
+        "in_zero": layer.in_zero,
+        "weights": Data("weights", layer.weights),
+        "scale": scale,
+    }
+    smaller = w["out_h"] <= w["in_h"] and w["out_w"] <= w["in_w"]
+    replaced = dataclasses.replace(
+        call,
+        kernel="td_depthwise_s8_packed",
+        struct="td_depthwise_s8_packed",
+        params=params,
+        takes_scratch=True,
+        scratch_bytes=8 * plane.rows * plane.columns,
+        # A channel is read whole before it is written.
+        in_place=(0,) if smaller and plane.strips == 1 else (),
+    )
+    return Candidate(replaced, instructions)
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """A packed channel: rows of outputs in each of its three fields, its own size."""
+
+    third: int
+    strips: int
+    rows: int
+    columns: int
+
+
+def _plane(w: Mapping[str, int]) -> _Plane:
+    """The fewest strips whose planes are small, or else as few rows as there can be."""
+    reach_h, reach_w = ((w[f"k_{d}"] - 1) * w[f"dilation_{d}"] + 1 for d in "hw")
+    columns = (w["out_w"] - 1) * w["stride_w"] + reach_w
+    strips = 1
+    while True:
+        third = -(-w["out_h"] // (_PIXELS * strips))
+        rows = (third - 1) * w["stride_h"] + reach_h
+        if third == 1 or 8 * rows * columns <= _PLANE_BYTES:
+            return _Plane(third, -(-w["out_h"] // (_PIXELS * third)), rows, columns)
+        strips += 1
+
+
+def _plane_instructions(w: Mapping[str, int], plane: _Plane) -> float:
+    """Of one channel, on a Cortex-M3."""
+    by_three = w["k_h"] == w["k_w"] == 3 and w["dilation_w"] == 1
+    window = 38 if by_three else 8 * w["k_h"] * w["k_w"] + 12 * w["k_h"] + 10
+    packing = plane.rows * (50 + 11 * plane.columns)
+    return (
+        w["batches"] * plane.strips * (plane.third * w["out_w"] * (window + 40.0) + packing + 150)
+    )
+
+
 def _product(layer: Layer) -> dict[str, Any] | None:
-    """Initializer of struct td_product_packed; None where 32 bits do not hold its arithmetic."""
-    # The kernels scale sums times 4, where requant() promises room for sums times 2.
-    scale = requant(layer, spare_bits=1)
+    """Initializer of struct td_product_packed."""
+    scale = _scale(layer)
     if scale is None:
         return None
     return {
@@ -58,7 +124,18 @@ def _product(layer: Layer) -> dict[str, Any] | None:
         "channels": layer.channels,
         "part_depth": part_depth(layer.weights),
         "weights": Data("weights", in_groups(padded(layer.weights, _GROUP), _GROUP)),
-        "scale": Data("tables", np.stack([4 * layer.bias, scale.multiplier], axis=1)),
+        "scale": scale,
+    }
+
+
+def _scale(layer: Layer) -> dict[str, Any] | None:
+    """Initializer of struct td_scale_packed; None where 32 bits do not hold its arithmetic."""
+    # The kernels scale sums times 4, where requant() promises room for sums times 2.
+    scale = requant(layer, spare_bits=1)
+    if scale is None:
+        return None
+    return {
+        "factors": Data("tables", np.stack([4 * layer.bias, scale.multiplier], axis=1)),
         "right": Data("tables", (scale.down + 1).astype(np.int8)),
         "out_zero": layer.out_zero,
         "out_min": layer.out_min,
@@ -105,4 +182,5 @@ def _suits(target: Target) -> bool:
 VARIANTS = (
     Variant("td_matmul_s8", _suits, _matmul),
     Variant("td_conv_s8", _suits, _conv),
+    Variant("td_depthwise_s8", _suits, _depthwise),
 )

@@ -80,5 +80,5 @@ void td_conv_s8_packed(const struct td_conv_s8_packed *p, const int8_t *in, int8
             }
         }
     }
-    td_packed_clamp(product, start);
+    td_packed_clamp(&product->scale, start, product->rows * w->out_c);
 }

@@ -10,13 +10,18 @@
 #define TD_KERNELS_PACKED_H
 #include <stdint.h>
 
+/* What makes outputs of sums times 4; see td_packed.h. */
+struct td_scale_packed {
+    const int32_t *factors;     /* [channels][2]: 4 * bias, multiplier */
+    const int8_t *right;        /* right shift behind the multiplication, at least 1 */
+    int16_t out_zero, out_min, out_max;
+};
+
 struct td_product_packed {
     uint32_t rows, depth, channels;
     uint32_t part_depth;        /* inputs of which a sum fits 21 bits; at most depth */
     const int8_t *weights;      /* [groups of 4 channels][depth][4], the last group padded */
-    const int32_t *scale;       /* [channels][2]: 4 * bias, multiplier */
-    const int8_t *right;        /* right shift behind the multiplication, at least 1 */
-    int16_t out_zero, out_min, out_max;
+    struct td_scale_packed scale;
 };
 
 /* scratch: a column, 8 * depth bytes. */
@@ -35,5 +40,19 @@ struct td_conv_s8_packed {
 };
 void td_conv_s8_packed(const struct td_conv_s8_packed *p, const int8_t *in, int8_t *out,
                        void *scratch);
+
+/* One output channel for each input channel. Channel by channel, the image is packed to a plane that
+ * holds a third of a strip of output rows in each field; the sums take its place.
+ * scratch: (third - 1) * stride_h + reach_h rows of (out_w - 1) * stride_w + reach_w pairs of words,
+ * where reach = (k - 1) * dilation + 1. */
+struct td_depthwise_s8_packed {
+    struct td_window window;
+    uint16_t third;             /* output rows; three times as many are a strip */
+    int8_t in_zero;
+    const int8_t *weights;      /* [channels][k_h][k_w] */
+    struct td_scale_packed scale;
+};
+void td_depthwise_s8_packed(const struct td_depthwise_s8_packed *p, const int8_t *in, int8_t *out,
+                            void *scratch);
 
 #endif

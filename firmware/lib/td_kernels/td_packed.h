@@ -21,8 +21,15 @@ uint32_t *td_packed_pack(uint32_t *column, const int8_t *x, const int8_t *y, con
 void td_packed_pixels(const struct td_product_packed *p, const uint32_t *column, int8_t *out_x,
                       int8_t *out_y, int8_t *out_z);
 
-/* Outputs beyond a clamp narrower than int8's. */
-void td_packed_clamp(const struct td_product_packed *p, int8_t *out);
+/* Clamps `count` outputs, unless the clamp is int8's own. */
+void td_packed_clamp(const struct td_scale_packed *s, int8_t *out, uint32_t count);
+
+/* Words of the inputs of three pixels. */
+TD_INLINE void td_packed_join(int32_t x, int32_t y, int32_t z, uint32_t *words)
+{
+    words[0] = (uint32_t)x + ((uint32_t)z << TD_PACKED_Z0);
+    words[1] = (uint32_t)y + ((uint32_t)z << TD_PACKED_Z1);
+}
 
 /* The lowest 21 bits, signed. */
 TD_INLINE int32_t td_packed_low(uint32_t sum)
@@ -44,6 +51,56 @@ TD_INLINE struct td_packed td_packed_split(const uint32_t *sums)
     int32_t y = td_packed_low(sums[1] - (uint32_t)z_share);
     int32_t z = (int32_t)(sums[1] - (uint32_t)y);
     return (struct td_packed){4 * x, 4 * y, z >> (TD_PACKED_Z1 - 2)};
+}
+
+/* (4 * sum * multiplier) / 2^32, rounded down. */
+TD_INLINE int32_t td_packed_multiply_high(int32_t sum, int32_t multiplier)
+{
+#if TD_SHORT_MULTIPLY
+    uint32_t a_low = (uint32_t)sum & 0xffff, b_low = (uint32_t)multiplier & 0xffff;
+    int32_t a_high = sum >> 16, b_high = multiplier >> 16;
+    int32_t first = a_high * (int32_t)b_low + (int32_t)((a_low * b_low) >> 16);
+    int32_t second = (int32_t)a_low * b_high + (first & 0xffff);
+    return a_high * b_high + (first >> 16) + (second >> 16);
+#else
+    return (int32_t)(((int64_t)sum * multiplier) >> 32);
+#endif
+}
+
+TD_INLINE int32_t td_packed_saturate(int32_t x)
+{
+#if defined(__ARM_ARCH_7M__)
+    __asm__("ssat %0, #8, %1" : "=r"(x) : "r"(x));
+    return x;
+#else
+    if ((uint32_t)(x + 128) > 255)
+        x = x < 0 ? -128 : 127;
+    return x;
+#endif
+}
+
+/* A channel's part of struct td_scale_packed. With sums times 4 the product's rounding at bit 31 is
+ * one at the high word's lowest bit, and both roundings of the reference are one constant,
+ * 1 + (2 * out_zero + 1) * 2^right; ties of negative sums round away from zero with 2 less. */
+struct td_channel_scale {
+    int32_t bias, multiplier, constant, shift;
+};
+
+TD_INLINE struct td_channel_scale td_packed_scale(const int32_t *factors, int32_t right,
+                                                  int32_t zero_and_half)
+{
+    return (struct td_channel_scale){factors[0], factors[1],
+                                     (int32_t)(1 + ((uint32_t)zero_and_half << right)), right + 1};
+}
+
+/* `relu`: no output is below out_zero, so that the ties of negative sums do not matter. */
+TD_INLINE int8_t td_packed_finish(const struct td_channel_scale *s, int32_t sum, int relu)
+{
+    sum += s->bias;
+    int32_t high = td_packed_multiply_high(sum, s->multiplier) + s->constant;
+    if (!relu)
+        high += 2 * (sum >> 31);
+    return (int8_t)td_packed_saturate(high >> s->shift);
 }
 
 #endif

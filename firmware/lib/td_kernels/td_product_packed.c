@@ -3,41 +3,6 @@
 
 #include "td_bytes.h"
 
-/* (4 * sum * multiplier) / 2^32, rounded down. */
-TD_INLINE int32_t multiply_high(int32_t sum, int32_t multiplier)
-{
-#if TD_SHORT_MULTIPLY
-    uint32_t a_low = (uint32_t)sum & 0xffff, b_low = (uint32_t)multiplier & 0xffff;
-    int32_t a_high = sum >> 16, b_high = multiplier >> 16;
-    int32_t first = a_high * (int32_t)b_low + (int32_t)((a_low * b_low) >> 16);
-    int32_t second = (int32_t)a_low * b_high + (first & 0xffff);
-    return a_high * b_high + (first >> 16) + (second >> 16);
-#else
-    return (int32_t)(((int64_t)sum * multiplier) >> 32);
-#endif
-}
-
-TD_INLINE int32_t saturate(int32_t x)
-{
-#if defined(__ARM_ARCH_7M__)
-    __asm__("ssat %0, #8, %1" : "=r"(x) : "r"(x));
-    return x;
-#else
-    if ((uint32_t)(x + 128) > 255)
-        x = x < 0 ? -128 : 127;
-    return x;
-#endif
-}
-
-/* With sums times 4 the product's rounding at bit 31 is one at the high word's lowest bit, and both
- * roundings of the reference are one constant, 1 + (2 * out_zero + 1) * 2^right; ties of negative
- * sums round away from zero with 2 less. */
-TD_INLINE int8_t finish(int32_t sum, int32_t multiplier, int32_t constant, int32_t right)
-{
-    int32_t rounding = constant + 2 * (sum >> 31);
-    return (int8_t)saturate((multiply_high(sum, multiplier) + rounding) >> (right + 1));
-}
-
 /* Sums of all parts of the depth but the last, for a group; moves both pointers to the last. */
 static void earlier_parts(const struct td_product_packed *p, const uint32_t **column,
                           const int8_t **weights, struct td_packed *carry)
@@ -57,61 +22,72 @@ static void earlier_parts(const struct td_product_packed *p, const uint32_t **co
     }
 }
 
+/* Outputs of a group of channels. `relu`: none is below out_zero. `carry` may be missing. */
+TD_INLINE void finish_group(const struct td_scale_packed *s, uint32_t c, uint32_t channels,
+                            const uint32_t *sums, const struct td_packed *carry, int relu,
+                            int8_t *out_x, int8_t *out_y, int8_t *out_z)
+{
+    const int32_t *factors = s->factors + 2 * c;
+    const int8_t *right = s->right + c;
+    uint32_t end = channels - c < TD_PACKED_CHANNELS ? channels : c + TD_PACKED_CHANNELS;
+    int32_t zero_and_half = 2 * s->out_zero + 1;
+    do {
+        struct td_packed t = td_packed_split(sums);
+        if (carry) {
+            t.x += carry->x;
+            t.y += carry->y;
+            t.z += carry->z;
+            carry++;
+        }
+        struct td_channel_scale scale = td_packed_scale(factors, *right++, zero_and_half);
+        sums += 2;
+        factors += 2;
+        int8_t z = td_packed_finish(&scale, t.z, relu);
+        int8_t y = td_packed_finish(&scale, t.y, relu);
+        int8_t x = td_packed_finish(&scale, t.x, relu);
+        out_z[c] = z;
+        out_y[c] = y;
+        out_x[c] = x;
+    } while (++c != end);
+}
+
 void td_packed_pixels(const struct td_product_packed *p, const uint32_t *column, int8_t *out_x,
                       int8_t *out_y, int8_t *out_z)
 {
     uint32_t sums[2 * TD_PACKED_CHANNELS];
     struct td_packed carry[TD_PACKED_CHANNELS];
     const int8_t *weights = p->weights;
-    const int32_t *scale = p->scale;
-    const int8_t *right = p->right;
-    const int8_t *end = right + p->channels;
-    int32_t zero_and_half = 2 * p->out_zero + 1;
     uint32_t parted = p->depth > p->part_depth;
-    uint32_t last = (p->depth - 1) % p->part_depth + 1;
-    while (right != end) {
+    uint32_t last = parted ? (p->depth - 1) % p->part_depth + 1 : p->depth;
+    int relu = p->scale.out_min >= p->scale.out_zero;
+    for (uint32_t c = 0; c < p->channels; c += TD_PACKED_CHANNELS) {
         const uint32_t *from = column;
         if (parted)
             earlier_parts(p, &from, &weights, carry);
         td_packed_sums(from, weights, last, sums);
         weights += TD_PACKED_CHANNELS * last;
-        const uint32_t *sum = sums;
-        do {
-            struct td_packed t = td_packed_split(sum);
-            if (parted) {
-                const struct td_packed *earlier = carry + (sum - sums) / 2;
-                t.x += earlier->x;
-                t.y += earlier->y;
-                t.z += earlier->z;
-            }
-            int32_t bias = scale[0], multiplier = scale[1];
-            int32_t r = *right++;
-            int32_t constant = 1 + (int32_t)((uint32_t)zero_and_half << r);
-            *out_z++ = finish(t.z + bias, multiplier, constant, r);
-            *out_y++ = finish(t.y + bias, multiplier, constant, r);
-            *out_x++ = finish(t.x + bias, multiplier, constant, r);
-            scale += 2;
-            sum += 2;
-        } while (sum != sums + 2 * TD_PACKED_CHANNELS && right != end);
+        if (parted)
+            finish_group(&p->scale, c, p->channels, sums, carry, 0, out_x, out_y, out_z);
+        else if (relu)
+            finish_group(&p->scale, c, p->channels, sums, 0, 1, out_x, out_y, out_z);
+        else
+            finish_group(&p->scale, c, p->channels, sums, 0, 0, out_x, out_y, out_z);
     }
 }
 
 uint32_t *td_packed_pack(uint32_t *column, const int8_t *x, const int8_t *y, const int8_t *z,
                          uint32_t count)
 {
-    for (const int8_t *end = x + count; x != end; x++, y++, z++, column += 2) {
-        uint32_t third = (uint32_t)*z;
-        column[0] = (uint32_t)*x + (third << TD_PACKED_Z0);
-        column[1] = (uint32_t)*y + (third << TD_PACKED_Z1);
-    }
+    for (const int8_t *end = x + count; x != end; x++, y++, z++, column += 2)
+        td_packed_join(*x, *y, *z, column);
     return column;
 }
 
-void td_packed_clamp(const struct td_product_packed *p, int8_t *out)
+void td_packed_clamp(const struct td_scale_packed *s, int8_t *out, uint32_t count)
 {
-    if (p->out_min > INT8_MIN || p->out_max < INT8_MAX)
-        for (uint32_t n = p->rows * p->channels; n > 0; n--, out++)
-            *out = (int8_t)td_clamp(*out, p->out_min, p->out_max);
+    if (s->out_min > INT8_MIN || s->out_max < INT8_MAX)
+        for (; count > 0; count--, out++)
+            *out = (int8_t)td_clamp(*out, s->out_min, s->out_max);
 }
 
 void td_matmul_s8_packed(const struct td_matmul_s8_packed *p, const int8_t *in, int8_t *out,
@@ -130,5 +106,5 @@ void td_matmul_s8_packed(const struct td_matmul_s8_packed *p, const int8_t *in, 
         out += 3 * channels;
         rows -= rows > 2 ? 3 : rows;
     }
-    td_packed_clamp(product, start);
+    td_packed_clamp(&product->scale, start, product->rows * channels);
 }

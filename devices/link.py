@@ -113,9 +113,10 @@ class Link:
     def read_line(self, deadline: float) -> bytes | None:
         """The next line without its end, or None when `deadline` (time.monotonic) has passed.
 
-        What has already arrived is returned even after the deadline. Raises LinkError when the
-        line is gone.
+        What has already arrived is returned even after the deadline: a host that was held up must
+        not take an answer for missing. Raises LinkError when the line is gone.
         """
+        late = False
         while True:
             end = self._buffer.find(b"\n", self._searched)
             if end >= 0:
@@ -125,10 +126,11 @@ class Link:
                 return line.strip(b"\r")
             self._drop_if_too_long()
             self._searched = len(self._buffer)
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if late:
                 return None
-            self._fill(left)
+            left = deadline - time.monotonic()
+            late = left <= 0
+            self._fill(max(0.0, left))
 
     @property
     def partial(self) -> bytes:

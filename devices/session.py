@@ -53,7 +53,7 @@ class LayerTime:
 
 
 def infer_timeout_s(device: DeviceProfile) -> float:
-    """The time limit of one inference: `infer_timeout_s` in the board's [emulator] table, or 60 s."""
+    """Seconds for one inference: `infer_timeout_s` of the board's [emulator] table, or 60."""
     text = device.emulator.get("infer_timeout_s", str(INFER_TIMEOUT_S))
     try:
         seconds = float(text)

@@ -112,7 +112,7 @@ def test_a_lost_answer_is_asked_for_again(lost: str) -> None:
 
     talk = session(Peer(lose))
     assert talk.infer(DATA).outputs == (DATA,)
-    assert talk.resends == 1
+    assert talk.resends >= 1
 
 
 @pytest.mark.parametrize(

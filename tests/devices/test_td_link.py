@@ -138,6 +138,21 @@ def test_a_late_repetition_is_answered_even_when_the_next_input_is_there(elf: Pa
     assert counters.number("inferences") == 1
 
 
+def test_a_refused_infer_stays_refused_when_its_input_comes_late(elf: Path) -> None:
+    """Its repetition, still in some queue, must not run what the host asks for anew."""
+    data, _ = row(13)
+    sent = infer(9, data) + load(data) + infer(9, data) + infer(10, data)
+    got = answers(elf, sent + command(11, "counters"))
+    assert [a.code for a in got if a.seq in (9, 10)] == [protocol.ERR_INPUT] * 2 + [0]
+    assert got[-1].number("inferences") == 1
+
+
+def test_outputs_of_another_inference_are_not_taken_for_the_repeated_one(elf: Path) -> None:
+    data, _ = row(14)
+    sent = load(data) + infer(9, data) + b"infer 1 0%" + infer(9, data)
+    assert answers(elf, sent + command(11, "counters"))[-1].number("inferences") == 3
+
+
 @pytest.mark.parametrize("between", [command(1, "id"), command(1, "reset")])
 def test_a_new_host_is_not_answered_from_memory(elf: Path, between: bytes) -> None:
     data, _ = row(7)

@@ -14,11 +14,14 @@
  * longest command at most. */
 #define CHUNK_BYTES ((TD_LINE_BYTES - 32u) / 2u)
 
-/* The last `infer`, so that a repeated one is answered again and not run again. */
+/* The last `infer`, so that a repeated one is answered again and not run again. A refusal is kept
+ * as well: its repetition may arrive when the input has, and the host has gone on by then. */
 static struct {
     bool valid;
+    bool refused;
     uint32_t seq;
     uint32_t n;
+    uint32_t inferences;    /* counted after it: another number, and the outputs are not its own */
     uint16_t input_crc;
     uint16_t output_crc;
     struct td_run run;
@@ -193,6 +196,26 @@ static int do_reset(uint32_t seq, const struct td_text *args)
 }
 
 /* ---------------------------------------------------------------- infer, out */
+static bool is_repetition(uint32_t seq, uint32_t n, uint16_t input_crc)
+{
+    return last.valid && last.seq == seq && last.n == n && last.input_crc == input_crc &&
+           last.inferences == td_runtime_inferences();
+}
+
+static void run_infer(uint32_t seq, uint32_t n, uint16_t input_crc)
+{
+    last.refused = td_runtime_input_crc() != input_crc;
+    if (!last.refused) {
+        last.run = td_runtime_infer(n);
+        last.output_crc = td_runtime_output_crc();
+    }
+    last.seq = seq;
+    last.n = n;
+    last.input_crc = input_crc;
+    last.inferences = td_runtime_inferences();
+    last.valid = true;
+}
+
 static int do_infer(uint32_t seq, const struct td_text *args)
 {
     uint32_t n;
@@ -203,16 +226,11 @@ static int do_infer(uint32_t seq, const struct td_text *args)
     if (!td_config_ok) {
         return TD_ERR_CONFIG;
     }
-    if (!last.valid || last.seq != seq || last.n != n || last.input_crc != input_crc) {
-        if (td_runtime_input_crc() != input_crc) {
-            return TD_ERR_INPUT;
-        }
-        last.run = td_runtime_infer(n);
-        last.seq = seq;
-        last.n = n;
-        last.input_crc = input_crc;
-        last.output_crc = td_runtime_output_crc();
-        last.valid = true;
+    if (!is_repetition(seq, n, input_crc)) {
+        run_infer(seq, n, input_crc);
+    }
+    if (last.refused) {
+        return TD_ERR_INPUT;
     }
     begin(seq);
     put_number("n", n);

@@ -16,6 +16,8 @@ from tinydeploy.errors import UnsupportedModelError
 from tinydeploy.graph import Graph, Op, Tensor
 from tinydeploy.graph_stats import DTYPE_BITS
 
+MOST_IO = 255
+
 IO_TYPES = ("int8", "int16", "float32", "int32", "uint8", "bool", "int64")
 
 __all__ = ["LOWERINGS", "Target", "lower"]
@@ -46,6 +48,9 @@ def lower(graph: Graph, target: Target) -> Program:
         calls += lowered
         if not lowered and op.inputs:  # nothing to do: the same bytes under another shape
             aliases[op.outputs[0]] = op.inputs[0]
+    for what, tensors in (("inputs", graph.inputs), ("outputs", graph.outputs)):
+        if len(tensors) > MOST_IO:
+            refused.append(f"the model has {len(tensors)} {what}, firmware counts to {MOST_IO}")
     for t in {*graph.inputs, *graph.outputs}:
         if graph.tensors[t].dtype not in IO_TYPES:
             tensor = graph.tensors[t]

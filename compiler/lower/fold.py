@@ -18,6 +18,8 @@ def fold(op: Op, graph: Graph, known: Mapping[int, np.ndarray]) -> np.ndarray | 
         return None
     output = graph.tensors[op.outputs[0]]
     if op.name == "SHAPE":
+        if not op.inputs or op.inputs[0] < 0:
+            return None
         values: list[np.ndarray] = [np.array(graph.tensors[op.inputs[0]].shape)]
     else:
         found = [known.get(t, graph.tensors[t].data) for t in op.inputs if t >= 0]

@@ -72,7 +72,10 @@ def _shape(op: Op, ctx: Context) -> tuple[dict[str, list[int]], int]:
     """Initializer of struct td_reduce_shape, and how many elements become one."""
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
     rank = len(given.shape)
-    axes = {axis_of(int(a), rank) for a in ctx.constant_input(op, 1, "axes").reshape(-1)}
+    listed = [int(a) for a in ctx.constant_input(op, 1, "axes").reshape(-1)]
+    if not all(-rank <= a < rank for a in listed):
+        raise Refused(f"its axes {listed} are outside its shape")
+    axes = {a % rank for a in listed}
     kept = tuple(d for i, d in enumerate(given.shape) if i not in axes)
     held = tuple(1 if i in axes else d for i, d in enumerate(given.shape))
     if output.shape not in (kept, held):

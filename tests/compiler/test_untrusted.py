@@ -9,9 +9,13 @@ import pytest
 from build_model import ACTIVATION, PADDING, ModelBuilder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from more_layers import MORE_LAYERS
+from random_layers import LayerMaker
 
 from tinydeploy.compiler.aot import _compile
+from tinydeploy.compiler.emit import emit
 from tinydeploy.compiler.lower import Target, lower
+from tinydeploy.compiler.plan import plan_memory
 from tinydeploy.errors import UnsupportedModelError
 from tinydeploy.tflite import read_graph
 
@@ -33,6 +37,46 @@ def test_flipped_bytes(changes: list[tuple[int, int]]) -> None:
         lower(read_graph(bytes(data)), Target())
     except UnsupportedModelError as error:
         assert error.hint
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from([(n, t) for n, (_, types) in MORE_LAYERS.items() for t in types]),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4),
+    st.integers(0, 1 << 20),
+)
+def test_flipped_bytes_of_single_layers(
+    layer: tuple[str, str], changes: list[tuple[float, int]], seed: int
+) -> None:
+    """They become C, or are refused with a hint."""
+    name, dtype = layer
+    function, _ = MORE_LAYERS[name]
+    data = bytearray(LayerMaker(seed, dtype).build(lambda maker: function(maker, name), 1))
+    for position, value in changes:
+        data[8 + int(position * (len(data) - 9))] = value
+    try:
+        graph = read_graph(bytes(data))
+        program = lower(graph, Target())
+        emit(graph, program, plan_memory(program))
+    except UnsupportedModelError as error:
+        assert error.hint
+
+
+def test_shape_without_an_input_is_refused() -> None:
+    m = ModelBuilder()
+    x = m.tensor((1, 4), "int8", 1.0)
+    y = m.tensor((2,), "int32")
+    m.op("SHAPE", [], [y], out_type=2)
+    assert "SHAPE" in refusal(m, x, y)
+
+
+def test_more_inputs_than_firmware_counts_are_refused() -> None:
+    m = ModelBuilder()
+    inputs = [m.tensor((1,), "float32") for _ in range(256)]
+    y = m.tensor((1,), "float32")
+    m.op("ADD_N", inputs, [y])
+    with pytest.raises(UnsupportedModelError, match="256 inputs"):
+        lower(read_graph(m.build(inputs, [y])), Target())
 
 
 def refusal(m: ModelBuilder, x: int, y: int) -> str:

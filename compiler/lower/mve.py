@@ -23,7 +23,8 @@ CHANNELS = 4  # of a block: the words of a vector
 STRIP_BYTES = 640  # more does not pay: a strip saves the copies that windows would share
 ROWS = 4  # of a word of td_depthwise_s8_mve
 WORD_BYTES = LANES * ROWS  # of 16 channels
-WORDS_BYTES = 1024  # wider lines are split
+GROUP_WORDS = LANES // ROWS  # that a gather fetches
+LINE_BYTES = 1024  # of words; wider lines are split
 
 # Instructions of the blocks in td_block_mve.c, by step of 16 inputs and by block.
 PAIR_STEP, PAIR_BLOCK = 14.5, 30
@@ -56,7 +57,7 @@ def _conv(call: Call) -> Candidate | None:
     layer = read_conv(call)
     w = layer.window
     if w["dilation_h"] > 1 or w["dilation_w"] > 1:
-        return None
+        return _patches(call, layer)
     row_bytes = w["k_w"] * w["in_c"]
     step = w["stride_h"] * row_bytes
     if _is_strip(w) and (step >= LANES or layer.depth % LANES == 0):
@@ -80,6 +81,23 @@ def _conv(call: Call) -> Candidate | None:
     return Candidate(made, copying + _instructions(layer, (layer.rows + 1) // 2))
 
 
+def _patches(call: Call, layer: Layer) -> Candidate | None:
+    product = _product(layer)
+    if product is None:
+        return None
+    w = layer.window
+    params = {
+        "window": w,
+        "in_zero": layer.in_zero,
+        "product": product,
+        "pair": _pair(layer),
+    }
+    scratch_bytes = 2 * (_up(layer.depth) + _aside_bytes(product))
+    made = _replace(call, "td_patch_conv_s8_mve", params, scratch_bytes)
+    copying = layer.rows * w["k_h"] * (12 + 25 * w["k_w"])
+    return Candidate(made, copying + _instructions(layer, (layer.rows + 1) // 2))
+
+
 def _rows(call: Call, layer: Layer, step: int) -> Candidate | None:
     product = _product(layer)
     if product is None:
@@ -97,43 +115,51 @@ def _depthwise(call: Call) -> Candidate | None:
     """Parts of output rows, 16 channels at a time."""
     layer = read_depthwise(call)
     w = upright(layer.window)
-    layers = _up(w["k_h"], ROWS) // ROWS
-    if (
-        w["dilation_h"] > 1
-        or w["dilation_w"] > 1
-        or call.params["multiplier"] != 1
-        or layers * w["k_w"] > LANES // ROWS
-        or not _rounds(layer)
-    ):
+    if call.params["multiplier"] != 1 or not _rounds(layer):
         return None
+    layers = _up(w["k_h"], ROWS) // ROWS
     column = w["in_w"] == w["k_w"] == w["out_w"] == 1
     if column:
-        length, stride, reach = w["out_h"], w["stride_h"], ROWS * (layers - 1) + 1
-        offsets = [ROWS * n * WORD_BYTES for n in range(layers)]
+        length, stride = w["out_h"], w["stride_h"]
+        apart = ROWS * w["dilation_h"]
+        reach = (layers - 1) * apart + 1
     else:
-        length, stride, reach = w["out_w"], w["stride_w"], w["k_w"]
-    line_bytes = WORDS_BYTES if column else WORDS_BYTES // layers
-    span = _span(length, stride, reach, line_bytes // WORD_BYTES)
+        length, stride = w["out_w"], w["stride_w"]
+        reach = (w["k_w"] - 1) * w["dilation_w"] + 1
+    span = _span(length, stride, reach, LINE_BYTES // WORD_BYTES)
     words = (span - 1) * stride + reach
     layer_bytes = words * WORD_BYTES
-    if not column:
-        offsets = [n * layer_bytes + x * WORD_BYTES for n in range(layers) for x in range(w["k_w"])]
-    words_of = dataclasses.replace(layer, weights=_in_words(layer.weights, w))
+    if column:
+        offsets = [n * apart * WORD_BYTES for n in range(layers)]
+    else:
+        offsets = [
+            n * layer_bytes + x * w["dilation_w"] * WORD_BYTES
+            for n in range(layers)
+            for x in range(w["k_w"])
+        ]
+    groups = _up(len(offsets), GROUP_WORDS) // GROUP_WORDS
+    packed = stream(dataclasses.replace(layer, weights=_in_words(layer.weights, w)))
     params = {
         "window": w,
         "in_zero": layer.in_zero,
         "span": span,
         "layer_bytes": layer_bytes,
-        "stream": Data("weights", stream(words_of)),
-        "line": {"offset": offsets, **_limits(layer)},
-        "run": "td_depthwise_line_relu_mve" if _is_relu(layer) else "td_depthwise_line_any_mve",
+        "stream_step": packed.shape[1] * LANES // CHANNELS,
+        "stream": Data("weights", packed),
+        "line": {
+            "offset": Data("tables", padded(np.array(offsets, np.uint32), GROUP_WORDS)),
+            "offset_bytes": 4 * GROUP_WORDS * groups,
+            **_limits(layer),
+        },
+        "run": f"td_depthwise_line{'_one' if groups == 1 else ''}"
+        f"{'_relu' if _is_relu(layer) else '_any'}_mve",
     }
     aside_bytes = _up(layer.channels % LANES, CHANNELS) * span if layer.channels % CHANNELS else 0
     kernel = "td_depthwise_column_s8_mve" if column else "td_depthwise_s8_mve"
     scratch_bytes = LANES + layer_bytes * (1 if column else layers) + aside_bytes
     made = _replace(call, kernel, params, scratch_bytes, "td_depthwise_s8_mve")
     lines = w["batches"] * (1 if column else w["out_h"]) * (_up(layer.channels) // LANES)
-    outputs = 6.2 * layer.rows * _up(layer.channels, CHANNELS)
+    outputs = (3 + 3.5 * groups) * layer.rows * _up(layer.channels, CHANNELS)
     return Candidate(made, outputs + lines * -(-length // span) * (250 + 14 * words))
 
 
@@ -165,7 +191,12 @@ def _is_relu(layer: Layer) -> bool:
 
 def _rounds(layer: Layer) -> bool:
     """Whether every factor is a right shift, of at least 1 where outputs may be negative."""
-    return bool(layer.right.min() >= (0 if _is_relu(layer) else 1))
+    return bool(_right(layer).min() >= (0 if _is_relu(layer) else 1))
+
+
+def _right(layer: Layer) -> np.ndarray:
+    """Right shifts; of a channel whose factor vanishes, which is stored as 0 * 2^0, any will do."""
+    return np.where(layer.multiplier == 0, 1, layer.right)
 
 
 def stream(layer: Layer) -> np.ndarray:
@@ -178,7 +209,7 @@ def stream(layer: Layer) -> np.ndarray:
             padded(layer.bias, CHANNELS).reshape(blocks, CHANNELS),
             np.ascontiguousarray(grouped).reshape(blocks, -1).view(np.int32),
             padded(layer.multiplier, CHANNELS).reshape(blocks, CHANNELS),
-            np.ascontiguousarray(padded(-layer.right.astype(np.int8), CHANNELS))
+            np.ascontiguousarray(padded(-_right(layer).astype(np.int8), CHANNELS))
             .reshape(blocks, CHANNELS)
             .view(np.int32),
         ],
@@ -204,7 +235,7 @@ def _span(length: int, stride: int, reach: int, words: int) -> int:
 
 
 def _in_words(weights: np.ndarray, w: Mapping[str, int]) -> np.ndarray:
-    """[channels][k_h * k_w] to [channels][16]: four rows to a word, [k_h / 4][k_w][4]."""
+    """[channels][k_h * k_w] to four rows a word, [channels][k_h / 4][k_w][4], in whole groups."""
     taps = padded(weights.reshape(-1, w["k_h"], w["k_w"]), ROWS, axis=1)
     words = taps.reshape(taps.shape[0], -1, ROWS, w["k_w"]).transpose(0, 1, 3, 2)
     return padded(np.ascontiguousarray(words).reshape(taps.shape[0], -1), LANES, axis=1)

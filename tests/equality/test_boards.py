@@ -83,7 +83,7 @@ def linker_figures(build: Build, device: DeviceProfile) -> tuple[int, int, int]:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("board", BOARDS[1:])
+@pytest.mark.parametrize("board", [*BOARDS[1:], "qemu-cortex-m55"])
 @pytest.mark.parametrize("name", MLPERF_TINY.values(), ids=MLPERF_TINY.keys())
 def test_mlperf_tiny(shared: Path, board: str, name: str, tmp_path: Path) -> None:
     """20 random inputs, and 100 recordings for keyword spotting on the Cortex-M4."""

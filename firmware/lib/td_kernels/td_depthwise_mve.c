@@ -43,7 +43,7 @@ TD_NAKED static int8_t *spread(TD_UNUSED const struct rows *rows, TD_UNUSED uint
                      "pop {r4-r11, pc}\n");
 }
 
-/* The words of `count` columns from x on, of the window's rows from y on. `image` begins at the
+/* The words of `count` columns from x on, of the window's rows, the first at y. `image` begins at the
  * block's channels; `outside` holds a pixel of zero points. */
 static void make_words(const struct td_depthwise_s8_mve *p, const int8_t *image, int32_t y,
                        int32_t x, uint32_t count, uint32_t lanes, const int8_t *outside,
@@ -55,7 +55,7 @@ static void make_words(const struct td_depthwise_s8_mve *p, const int8_t *image,
     uint32_t before = (uint32_t)(from - x), inside = (uint32_t)(to - from);
     for (uint32_t k = 0; k < w->k_h; k += 4, words += p->layer_bytes) {
         struct rows rows;
-        for (uint32_t n = 0; n < 4; n++, y++) {
+        for (uint32_t n = 0; n < 4; n++, y += w->dilation_h) {
             int present = k + n < w->k_h && y >= 0 && y < w->in_h;
             rows.at[n] = present ? image + (y * w->in_w + from) * w->in_c : outside;
             rows.step[n] = present ? w->in_c : 0;
@@ -89,18 +89,19 @@ void td_depthwise_s8_mve(const struct td_depthwise_s8_mve *p, const int8_t *in, 
     const struct td_window *w = &p->window;
     int8_t *outside = scratch, *words = outside + 16;
     int8_t *aside = words + (w->k_h + 3u) / 4 * p->layer_bytes;
+    uint32_t reach = (w->k_w - 1u) * w->dilation_w + 1;
     td_fill_bytes(outside, p->in_zero, 16);
     for (uint32_t b = 0; b < w->batches; b++, in += (uint32_t)w->in_h * w->in_w * w->in_c) {
         int32_t y = -(int32_t)w->pad_top;
         for (uint32_t i = 0; i < w->out_h; i++, y += w->stride_h, out += w->out_w * w->out_c) {
             const int32_t *stream = p->stream;
-            for (uint32_t c = 0; c < w->in_c; c += 16, stream += 100) {
+            for (uint32_t c = 0; c < w->in_c; c += 16, stream += p->stream_step) {
                 uint32_t lanes = w->in_c - c < 16 ? w->in_c - c : 16;
                 for (uint32_t j = 0; j < w->out_w; j += p->span) {
                     uint32_t pixels = w->out_w - j < p->span ? w->out_w - j : p->span;
                     int8_t *to = out + j * w->out_c + c;
                     make_words(p, in + c, y, (int32_t)(j * w->stride_w) - w->pad_left,
-                               (pixels - 1) * w->stride_w + w->k_w, lanes, outside, words);
+                               (pixels - 1) * w->stride_w + reach, lanes, outside, words);
                     run(p, words, 64u * w->stride_w, to, stream, lanes, pixels, aside);
                 }
             }
@@ -108,20 +109,21 @@ void td_depthwise_s8_mve(const struct td_depthwise_s8_mve *p, const int8_t *in, 
     }
 }
 
-/* The words of `count` rows from y on, each of the four rows that begin there. */
+/* The words of `count` rows from y on, each of four rows of a window from there on. */
 static void make_column(const struct td_depthwise_s8_mve *p, const int8_t *image, int32_t y,
                         uint32_t count, uint32_t lanes, const int8_t *outside, int8_t *words)
 {
     const struct td_window *w = &p->window;
+    int32_t last = 3 * w->dilation_h;
     while (count > 0) {
-        int whole = y >= 0 && y + 3 < w->in_h;
-        uint32_t now = whole ? (uint32_t)(w->in_h - 3 - y) : 1;
+        int whole = y >= 0 && y + last < w->in_h;
+        uint32_t now = whole ? (uint32_t)(w->in_h - last - y) : 1;
         if (now > count)
             now = count;
         struct rows rows;
         for (int32_t n = 0; n < 4; n++) {
-            int present = y + n >= 0 && y + n < w->in_h;
-            rows.at[n] = present ? image + (y + n) * w->in_c : outside;
+            int32_t at = y + n * w->dilation_h;
+            rows.at[n] = at >= 0 && at < w->in_h ? image + at * w->in_c : outside;
             rows.step[n] = w->in_c;
         }
         words = spread(&rows, now, lanes, words);
@@ -135,12 +137,12 @@ void td_depthwise_column_s8_mve(const struct td_depthwise_s8_mve *p, const int8_
 {
     const struct td_window *w = &p->window;
     uint32_t image_bytes = (uint32_t)w->in_h * w->in_c;
-    uint32_t more = (w->k_h - 1u) / 4 * 4;  /* rows to a window's last word */
+    uint32_t more = (w->k_h - 1u) / 4 * 4 * w->dilation_h;  /* rows to a window's last word */
     int8_t *outside = scratch, *words = outside + 16, *aside = words + p->layer_bytes;
     td_fill_bytes(outside, p->in_zero, 16);
     for (uint32_t b = 0; b < w->batches; b++, in += image_bytes) {
         const int32_t *stream = p->stream;
-        for (uint32_t c = 0; c < w->in_c; c += 16, stream += 100) {
+        for (uint32_t c = 0; c < w->in_c; c += 16, stream += p->stream_step) {
             uint32_t lanes = w->in_c - c < 16 ? w->in_c - c : 16;
             for (uint32_t i = 0; i < w->out_h; i += p->span) {
                 uint32_t pixels = w->out_h - i < p->span ? w->out_h - i : p->span;

@@ -64,23 +64,36 @@ struct td_conv_s8_mve {
 };
 void td_conv_s8_mve(const struct td_conv_s8_mve *p, const int8_t *in, int8_t *out, void *scratch);
 
-/* DEPTHWISE_CONV_2D, one output a channel, of windows with at most 16 taps in four words: a word
- * holds four rows of one column and channel, so ceil(k_h / 4) * k_w of them make a window.
+/* The same for any dilation: two windows are gathered, each to whole groups. scratch: these, then the
+ * outputs of two pixels where channels are padded. `product` and `pair` as above. */
+struct td_patch_conv_s8_mve {
+    struct td_window window;
+    int8_t in_zero;
+    struct td_product_mve product;
+    td_pair_mve *pair;
+};
+void td_patch_conv_s8_mve(const struct td_patch_conv_s8_mve *p, const int8_t *in, int8_t *out,
+                          void *scratch);
+
+/* DEPTHWISE_CONV_2D, one output a channel. A word holds four rows of one column and channel, so
+ * ceil(k_h / 4) * k_w of them make a window; four are a group, as 16 bytes of depth above.
  *
  * For a part of an output row and 16 channels, columns are spread to words [k_h / 4][x][16]; then
- * each output gathers its words. `stream` holds blocks as in td_block_mve, with one group, whose
- * bytes 4l to 4l + 3 belong to the word at `offset[l]`. scratch: 16 bytes, the words, and outputs of
- * `span` pixels where the channels are not whole fours. Dilation is 1. */
+ * each output gathers its words, which lie at `offset`, four a group. `stream` holds blocks as in
+ * td_block_mve. scratch: 16 bytes, the words, and outputs of `span` pixels where the channels are not
+ * whole fours. */
 struct td_line_mve {
-    uint32_t offset[4];
+    const uint32_t *offset;
+    uint32_t offset_bytes;
     int32_t out_zero, out_min, out_max;
 };
 
 /* `pixels` outputs of `fours` * 4 channels; words advance by `step` bytes a pixel, out by
- * `out_step`. `relu`: no output is below out_zero. */
+ * `out_step`. `relu`: no output is below out_zero; `one`: windows are one group. */
 typedef void td_depthwise_line_mve(const struct td_line_mve *p, const void *words, int8_t *out,
                                    const int32_t *stream, uint32_t fours, uint32_t pixels,
                                    uint32_t step, uint32_t out_step);
+td_depthwise_line_mve td_depthwise_line_one_any_mve, td_depthwise_line_one_relu_mve;
 td_depthwise_line_mve td_depthwise_line_any_mve, td_depthwise_line_relu_mve;
 
 struct td_depthwise_s8_mve {
@@ -88,6 +101,7 @@ struct td_depthwise_s8_mve {
     int8_t in_zero;
     uint16_t span;                  /* output pixels of a part */
     uint32_t layer_bytes;           /* of words for four rows, or of all for a column */
+    uint32_t stream_step;           /* words of 16 channels */
     const int32_t *stream;
     struct td_line_mve line;
     td_depthwise_line_mve *run;

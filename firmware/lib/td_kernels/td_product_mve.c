@@ -4,6 +4,7 @@
 
 #if defined(__ARM_FEATURE_MVE)
 #include "td_mve.h"
+#include "td_window.h"
 
 static uint32_t padded_depth(const struct td_product_mve *p)
 {
@@ -105,5 +106,31 @@ void td_conv_s8_mve(const struct td_conv_s8_mve *p, const int8_t *in, int8_t *ou
             out += (tall - 1) * out_row;
         }
     }
+}
+
+void td_patch_conv_s8_mve(const struct td_patch_conv_s8_mve *p, const int8_t *in, int8_t *out,
+                          void *scratch)
+{
+    const struct td_window *w = &p->window;
+    int8_t *patch[2] = {scratch, (int8_t *)scratch + padded_depth(&p->product)};
+    int8_t *aside = patch[1] + padded_depth(&p->product);
+    uint32_t waiting = 0;
+    for (uint32_t b = 0; b < w->batches; b++, in += (uint32_t)w->in_h * w->in_w * w->in_c) {
+        int32_t y = -(int32_t)w->pad_top;
+        for (uint32_t i = 0; i < w->out_h; i++, y += w->stride_h) {
+            int32_t x = -(int32_t)w->pad_left;
+            for (uint32_t j = 0; j < w->out_w; j++, x += w->stride_w) {
+                td_window_gather(w, w->in_c, in, y, x, p->in_zero, patch[waiting]);
+                waiting ^= 1;
+                if (!waiting) {
+                    two_pixels(&p->product, p->pair, patch[0], patch[1], out, out + w->out_c,
+                               aside);
+                    out += 2 * w->out_c;
+                }
+            }
+        }
+    }
+    if (waiting)
+        two_pixels(&p->product, p->pair, patch[0], patch[0], out, out, aside);
 }
 #endif

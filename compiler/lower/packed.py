@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinydeploy.compiler.lower import dsp_elementwise
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.layer import Layer, read_conv, read_depthwise, read_matmul
 from tinydeploy.compiler.lower.packing import padded
@@ -113,6 +114,14 @@ def _plane_instructions(w: Mapping[str, int], plane: _Plane) -> float:
     )
 
 
+def _add(call: Call) -> Candidate | None:
+    """The checks and parameters of the DSP extension's kernel serve this one too."""
+    made = dsp_elementwise.make_add(call)
+    if made is None:
+        return None
+    return Candidate(dataclasses.replace(made.call, kernel="td_add_s8_packed"), made.instructions)
+
+
 def _product(layer: Layer) -> dict[str, Any] | None:
     """Initializer of struct td_product_packed."""
     scale = _scale(layer)
@@ -183,4 +192,5 @@ VARIANTS = (
     Variant("td_matmul_s8", _suits, _matmul),
     Variant("td_conv_s8", _suits, _conv),
     Variant("td_depthwise_s8", _suits, _depthwise),
+    Variant("td_add_s8", _suits, _add),
 )

@@ -80,5 +80,6 @@ void td_conv_s8_packed(const struct td_conv_s8_packed *p, const int8_t *in, int8
             }
         }
     }
-    td_packed_clamp(&product->scale, start, product->rows * w->out_c);
+    td_packed_clamp(product->scale.out_min, product->scale.out_max, start,
+                    product->rows * w->out_c);
 }

@@ -210,5 +210,5 @@ void td_depthwise_s8_packed(const struct td_depthwise_s8_packed *p, const int8_t
         in += (uint32_t)w->in_h * w->in_w * w->in_c;
         out += (uint32_t)w->out_h * w->out_w * w->out_c;
     }
-    td_packed_clamp(&p->scale, start, (uint32_t)(out - start));
+    td_packed_clamp(p->scale.out_min, p->scale.out_max, start, (uint32_t)(out - start));
 }

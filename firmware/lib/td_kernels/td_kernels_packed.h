@@ -41,10 +41,10 @@ struct td_conv_s8_packed {
 void td_conv_s8_packed(const struct td_conv_s8_packed *p, const int8_t *in, int8_t *out,
                        void *scratch);
 
-/* One output channel for each input channel. Channel by channel, the image is packed to a plane that
- * holds a third of a strip of output rows in each field; the sums take its place.
- * scratch: (third - 1) * stride_h + reach_h rows of (out_w - 1) * stride_w + reach_w pairs of words,
- * where reach = (k - 1) * dilation + 1. */
+/* One output channel for each input channel. Channel by channel, the image is packed to a plane
+ * that holds a third of a strip of output rows in each field; the sums take its place.
+ * scratch: (third - 1) * stride_h + reach_h rows of (out_w - 1) * stride_w + reach_w pairs of
+ * words, where reach = (k - 1) * dilation + 1. */
 struct td_depthwise_s8_packed {
     struct td_window window;
     uint16_t third;             /* output rows; three times as many are a strip */
@@ -54,5 +54,9 @@ struct td_depthwise_s8_packed {
 };
 void td_depthwise_s8_packed(const struct td_depthwise_s8_packed *p, const int8_t *in, int8_t *out,
                             void *scratch);
+
+/* ADD of two tensors of one shape; with the parameters of td_add_s8_dsp. */
+void td_add_s8_packed(const struct td_add_s8_dsp *p, const int8_t *a, const int8_t *b,
+                      int8_t *out);
 
 #endif

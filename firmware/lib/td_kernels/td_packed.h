@@ -22,7 +22,7 @@ void td_packed_pixels(const struct td_product_packed *p, const uint32_t *column,
                       int8_t *out_y, int8_t *out_z);
 
 /* Clamps `count` outputs, unless the clamp is int8's own. */
-void td_packed_clamp(const struct td_scale_packed *s, int8_t *out, uint32_t count);
+void td_packed_clamp(int32_t low, int32_t high, int8_t *out, uint32_t count);
 
 /* Words of the inputs of three pixels. */
 TD_INLINE void td_packed_join(int32_t x, int32_t y, int32_t z, uint32_t *words)

@@ -83,11 +83,11 @@ uint32_t *td_packed_pack(uint32_t *column, const int8_t *x, const int8_t *y, con
     return column;
 }
 
-void td_packed_clamp(const struct td_scale_packed *s, int8_t *out, uint32_t count)
+void td_packed_clamp(int32_t low, int32_t high, int8_t *out, uint32_t count)
 {
-    if (s->out_min > INT8_MIN || s->out_max < INT8_MAX)
+    if (low > INT8_MIN || high < INT8_MAX)
         for (; count > 0; count--, out++)
-            *out = (int8_t)td_clamp(*out, s->out_min, s->out_max);
+            *out = (int8_t)td_clamp(*out, low, high);
 }
 
 void td_matmul_s8_packed(const struct td_matmul_s8_packed *p, const int8_t *in, int8_t *out,
@@ -106,5 +106,6 @@ void td_matmul_s8_packed(const struct td_matmul_s8_packed *p, const int8_t *in, 
         out += 3 * channels;
         rows -= rows > 2 ? 3 : rows;
     }
-    td_packed_clamp(&product->scale, start, product->rows * channels);
+    td_packed_clamp(product->scale.out_min, product->scale.out_max, start,
+                    product->rows * channels);
 }

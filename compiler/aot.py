@@ -8,7 +8,9 @@ from tinydeploy.compiler.emit import emit
 from tinydeploy.compiler.lower import Target, lower
 from tinydeploy.compiler.lower.specialise import specialise
 from tinydeploy.compiler.native import NativePredictor, firmware_dir, kernels_dir
+from tinydeploy.compiler.picture import draw
 from tinydeploy.compiler.plan import Plan, plan_memory
+from tinydeploy.compiler.program import Program
 from tinydeploy.errors import UsageError
 from tinydeploy.graph import Graph
 from tinydeploy.ports import Predictor
@@ -38,9 +40,10 @@ class AotCompiler:
 
         With `profile` the sources mark where each layer begins (firmware/include/td_profile.h).
 
-        `standalone` adds the kernels and headers, so that `cc -c out/*.c` compiles; they are not
-        listed in `files`, which holds the model's own sources. `tflm_arena` is the arena of a
-        bundle in bytes and where it was measured; without it the host measures.
+        `standalone` adds the kernels and headers, so that `cc -c out/*.c` compiles, and `plan.svg`,
+        a picture of the arena; they are not listed in `files`, which holds the model's own sources.
+        `tflm_arena` is the arena of a bundle in bytes and where it was measured; without it the
+        host measures.
 
         Raises UnsupportedModelError naming every layer the engine lacks, UsageError for an unknown
         engine or level.
@@ -60,12 +63,14 @@ class AotCompiler:
             )
         if engine != "aot":
             raise UsageError(f"no engine is called {engine!r}", hint="use aot or tflm")
-        graph, sources, plan = _compile(model, target_of(device, optimize), profile)
+        graph, program, plan = _planned(model, target_of(device, optimize))
+        sources = emit(graph, program, plan, profile=profile)
         with staged_directory(out) as folder:
             for name, text in sources.items():
                 (folder / name).write_text(text)
             if standalone:
                 _add_kernels(folder)
+                (folder / "plan.svg").write_text(draw(graph, program, plan), "utf-8")
         return Compiled(
             directory=out,
             files=tuple(sorted(sources)),
@@ -74,12 +79,13 @@ class AotCompiler:
             optimize=optimize,
             arena_bytes=plan.arena_bytes,
             profiled_layers=len(graph.ops) if profile else 0,
+            arena_bound_bytes=plan.lower_bound_bytes,
         )
 
     def native(self, model: Path, *, optimize: str = "balanced") -> Predictor:
         """The same C built for the host, loaded. Raises ToolMissingError without a C compiler."""
-        graph, sources, _ = _compile(model, target_of(None, optimize))
-        return NativePredictor(graph, sources)
+        graph, program, plan = _planned(model, target_of(None, optimize))
+        return NativePredictor(graph, emit(graph, program, plan))
 
 
 def target_of(device: DeviceProfile | None, optimize: str) -> Target:
@@ -93,13 +99,10 @@ def target_of(device: DeviceProfile | None, optimize: str) -> Target:
     return Target(device.core, device.dsp, device.helium, device.fpu, optimize)
 
 
-def _compile(
-    model: Path, target: Target, profile: bool = False
-) -> tuple[Graph, dict[str, str], Plan]:
+def _planned(model: Path, target: Target) -> tuple[Graph, Program, Plan]:
     graph = read_graph(model)
     program = specialise(lower(graph, target), target)
-    plan = plan_memory(program)
-    return graph, emit(graph, program, plan, profile=profile), plan
+    return graph, program, plan_memory(program)
 
 
 def _add_kernels(folder: Path) -> None:

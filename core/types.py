@@ -145,7 +145,8 @@ class Compiled:
     """C sources of one model for one core, in `directory`; `files` are relative to it.
 
     `profiled_layers` is the number of layers that the sources mark (`td_profile_mark`), 0 in all
-    sources but those made for a profile.
+    sources but those made for a profile. `arena_bound_bytes` is what no plan of the arena can be
+    below, None where no plan was made here.
     """
 
     directory: Path
@@ -156,6 +157,7 @@ class Compiled:
     arena_bytes: int
     unsupported: tuple[str, ...] = ()
     profiled_layers: int = 0
+    arena_bound_bytes: int | None = None
 
 
 @dataclass(frozen=True)

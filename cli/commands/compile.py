@@ -46,4 +46,6 @@ def command(
         print_json(compiled)
         return
     click.echo(f"{out}: {', '.join(compiled.files)}")
-    click.echo(f"arena {compiled.arena_bytes:,} B")
+    bound = compiled.arena_bound_bytes
+    proven = "" if bound is None else f" (no plan of these kernels can be below {bound:,} B)"
+    click.echo(f"arena {compiled.arena_bytes:,} B{proven}")

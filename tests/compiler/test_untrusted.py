@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from more_layers import MORE_LAYERS
 from random_layers import LayerMaker
 
-from tinydeploy.compiler.aot import _compile
+from tinydeploy.compiler.aot import _planned
 from tinydeploy.compiler.emit import emit
 from tinydeploy.compiler.lower import Target, lower
 from tinydeploy.compiler.plan import plan_memory
@@ -186,8 +186,8 @@ def test_names_cannot_leave_their_comments(scratch: Path) -> None:
     m.op("RELU6", [x], [y])
     model = scratch / "names.tflite"
     model.write_bytes(m.build([x], [y]))
-    _, sources, _ = _compile(model, Target())
-    for line in sources["td_model.c"].splitlines():
+    source = emit(*_planned(model, Target()))["td_model.c"]
+    for line in source.splitlines():
         if "error" in line:
             assert line.index("/*") < line.index("error") < line.index("*/")
         assert not line.endswith("\\")

@@ -1,6 +1,7 @@
 /* The `td SEQ COMMAND ... CRC16%` commands: numbered, CRC-checked, safe to repeat. */
 #include "td_command.h"
 
+#include "td_answer.h"
 #include "td_config.h"
 #include "td_crc16.h"
 #include "td_model.h"
@@ -27,80 +28,12 @@ static struct {
     struct td_run run;
 } last;
 
-/* ---------------------------------------------------------------- answers */
-static void begin(uint32_t seq)
-{
-    td_crc_start();
-    td_put_text("td ");
-    td_put_u32(seq);
-    td_put_text(" ok");
-}
-
-static void end(void)
-{
-    uint16_t crc = td_crc_so_far();
-    td_put(' ');
-    td_put_hex16(crc);
-    td_put_crlf();
-}
-
-static void put_key(const char *key)
-{
-    td_put(' ');
-    td_put_text(key);
-    td_put('=');
-}
-
-static void put_number(const char *key, uint32_t value)
-{
-    put_key(key);
-    td_put_u32(value);
-}
-
-static void put_word(const char *key, const char *value)
-{
-    put_key(key);
-    td_put_text(value);
-}
-
-static void put_crc(const char *key, uint16_t value)
-{
-    put_key(key);
-    td_put_hex16(value);
-}
-
-static void put_error(enum td_err error)
-{
-    static const char *const names[] = {"syntax", "range", "unknown", "crc",
-                                        "input",  "long",  "config"};
-    td_put_text(" err ");
-    td_put_i32(error);
-    td_put(' ');
-    td_put_text(names[-(int)error - 1]);
-    end();
-}
-
-static void fail(uint32_t seq, enum td_err error)
-{
-    td_crc_start();
-    td_put_text("td ");
-    td_put_u32(seq);
-    put_error(error);
-}
-
-void td_reject(enum td_err error)
-{
-    td_crc_start();
-    td_put_text("td -");
-    put_error(error);
-}
-
 /* ---------------------------------------------------------------- id */
 static void put_tensors(const char *key, const struct td_io *io, uint32_t count)
 {
     static const char *const dtypes[] = {"int8", "int16", "float32", "int32",
                                          "uint8", "bool", "int64"};
-    put_key(key);
+    td_answer_key(key);
     for (uint32_t i = 0; i < count; i++) {
         if (i > 0) {
             td_put(',');
@@ -115,15 +48,15 @@ static int do_id(uint32_t seq, const struct td_text *args)
 {
     (void)args;
     last.valid = false;     /* a new host must not be answered with the old one's inference */
-    begin(seq);
-    put_number("protocol", TD_PROTOCOL_VERSION);
-    put_word("firmware", TD_FIRMWARE_VERSION);
-    put_word("board", TD_BOARD);
-    put_word("engine", TD_ENGINE);
-    put_word("build", TD_BUILD_ID);
-    put_word("model", TD_MODEL_SHA256);
-    put_word("name", TD_MODEL_NAME);
-    put_word("caps", TD_VIRTUAL_TIME ? "virtual-time" : "time");
+    td_answer_begin(seq);
+    td_answer_number("protocol", TD_PROTOCOL_VERSION);
+    td_answer_word("firmware", TD_FIRMWARE_VERSION);
+    td_answer_word("board", TD_BOARD);
+    td_answer_word("engine", TD_ENGINE);
+    td_answer_word("build", TD_BUILD_ID);
+    td_answer_word("model", TD_MODEL_SHA256);
+    td_answer_word("name", TD_MODEL_NAME);
+    td_answer_word("caps", TD_VIRTUAL_TIME ? "virtual-time" : "time");
 #if TD_INSTRUCTION_COUNTER
     td_put_text(",instructions");
 #endif
@@ -133,12 +66,12 @@ static int do_id(uint32_t seq, const struct td_text *args)
 #ifdef TD_PROFILE_LAYERS
     td_put_text(",profile");
 #endif
-    put_number("line", TD_LINE_BYTES);
-    put_number("window", TD_WINDOW);
-    put_number("chunk", CHUNK_BYTES);
+    td_answer_number("line", TD_LINE_BYTES);
+    td_answer_number("window", TD_WINDOW);
+    td_answer_number("chunk", CHUNK_BYTES);
     put_tensors("in", td_model_inputs, td_model_input_count);
     put_tensors("out", td_model_outputs, td_model_output_count);
-    end();
+    td_answer_end();
     return 0;
 }
 
@@ -168,20 +101,20 @@ static int do_load(uint32_t seq, const struct td_text *args)
         *to++ = (uint8_t)(*p == '=' ? *++p ^ 0x40 : *p);
     }
     td_mlperf_input_loaded(offset + bytes);
-    begin(seq);
-    put_number("at", offset);
-    put_number("n", bytes);
-    end();
+    td_answer_begin(seq);
+    td_answer_number("at", offset);
+    td_answer_number("n", bytes);
+    td_answer_end();
     return 0;
 }
 
 static int do_crc(uint32_t seq, const struct td_text *args)
 {
     (void)args;
-    begin(seq);
-    put_number("n", TD_INPUT_BYTES);
-    put_crc("crc", td_runtime_input_crc());
-    end();
+    td_answer_begin(seq);
+    td_answer_number("n", TD_INPUT_BYTES);
+    td_answer_crc("crc", td_runtime_input_crc());
+    td_answer_end();
     return 0;
 }
 
@@ -190,8 +123,8 @@ static int do_reset(uint32_t seq, const struct td_text *args)
     (void)args;
     last.valid = false;
     td_model_init();
-    begin(seq);
-    end();
+    td_answer_begin(seq);
+    td_answer_end();
     return 0;
 }
 
@@ -232,18 +165,18 @@ static int do_infer(uint32_t seq, const struct td_text *args)
     if (last.refused) {
         return TD_ERR_INPUT;
     }
-    begin(seq);
-    put_number("n", n);
-    put_number("us", last.run.us);
-    put_number("nj", last.run.nj);
-    put_crc("crc", last.output_crc);
+    td_answer_begin(seq);
+    td_answer_number("n", n);
+    td_answer_number("us", last.run.us);
+    td_answer_number("nj", last.run.nj);
+    td_answer_crc("crc", last.output_crc);
     if (td_runtime_output_bytes() <= CHUNK_BYTES) {
-        put_key("out");
+        td_answer_key("out");
         for (uint32_t i = 0; i < td_model_output_count; i++) {
             td_put_hex(td_model_outputs[i].data, td_model_outputs[i].bytes);
         }
     }
-    end();
+    td_answer_end();
     return 0;
 }
 
@@ -263,10 +196,10 @@ static int do_out(uint32_t seq, const struct td_text *args)
     if (offset > out->bytes || bytes > out->bytes - offset) {
         return TD_ERR_RANGE;
     }
-    begin(seq);
-    put_key("data");
+    td_answer_begin(seq);
+    td_answer_key("data");
     td_put_hex((const uint8_t *)out->data + offset, bytes);
-    end();
+    td_answer_end();
     return 0;
 }
 
@@ -274,25 +207,25 @@ static int do_out(uint32_t seq, const struct td_text *args)
 static int do_counters(uint32_t seq, const struct td_text *args)
 {
     (void)args;
-    begin(seq);
-    put_number("inferences", td_runtime_inferences());
-    put_number("commands", td_counts.commands);
-    put_number("damaged", td_counts.damaged);
-    put_number("long", td_counts.too_long);
-    put_number("us", td_port_timestamp_us());
-    end();
+    td_answer_begin(seq);
+    td_answer_number("inferences", td_runtime_inferences());
+    td_answer_number("commands", td_counts.commands);
+    td_answer_number("damaged", td_counts.damaged);
+    td_answer_number("long", td_counts.too_long);
+    td_answer_number("us", td_port_timestamp_us());
+    td_answer_end();
     return 0;
 }
 
 static int do_mem(uint32_t seq, const struct td_text *args)
 {
     (void)args;
-    begin(seq);
-    put_number("arena", td_model_arena_bytes);
-    put_number("input", TD_INPUT_BYTES);
-    put_number("stack", td_stack_reserved());
-    put_number("used", td_stack_high_water());
-    end();
+    td_answer_begin(seq);
+    td_answer_number("arena", td_model_arena_bytes);
+    td_answer_number("input", TD_INPUT_BYTES);
+    td_answer_number("stack", td_stack_reserved());
+    td_answer_number("used", td_stack_high_water());
+    td_answer_end();
     return 0;
 }
 
@@ -311,19 +244,19 @@ static int do_profile(uint32_t seq, const struct td_text *args)
     }
     uint32_t left = TD_PROFILE_LAYERS - first;
     uint32_t end_layer = first + (left < PROFILE_CHUNK ? left : PROFILE_CHUNK);
-    begin(seq);
-    put_number("layers", TD_PROFILE_LAYERS);
-    put_key("us");
+    td_answer_begin(seq);
+    td_answer_number("layers", TD_PROFILE_LAYERS);
+    td_answer_key("us");
     for (uint32_t i = first; i < end_layer; i++) {
         td_put_text(i > first ? "," : "");
         td_put_u32(td_profile_layers[i].us);
     }
-    put_key("begun");
+    td_answer_key("begun");
     for (uint32_t i = first; i < end_layer; i++) {
         td_put_text(i > first ? "," : "");
         td_put_u32(td_profile_layers[i].begun);
     }
-    end();
+    td_answer_end();
     return 0;
 }
 #endif
@@ -398,6 +331,6 @@ void td_command(const char *line, uint32_t length)
     }
     int error = run(seq, &rest);
     if (error != 0) {
-        fail(seq, (enum td_err)error);
+        td_answer_error(seq, (enum td_err)error);
     }
 }

@@ -30,7 +30,7 @@ from tinydeploy.devices.elf import Elf
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.measure import measure
 from tinydeploy.devices.protocol import Identity
-from tinydeploy.devices.session import Session
+from tinydeploy.devices.session import Session, infer_timeout_s
 from tinydeploy.devices.toolchain import require
 from tinydeploy.errors import DeviceError, LinkError, TinydeployError
 from tinydeploy.ports import Meter
@@ -188,11 +188,11 @@ class QemuRunner:
 @contextmanager
 def _talk(build: Build, device: DeviceProfile) -> Iterator[tuple[Emulator, Session]]:
     """A running emulator and a session with it; says so when it was QEMU that failed."""
-    infer_timeout_s = float(device.emulator.get("infer_timeout_s", "60"))
+    limit_s = infer_timeout_s(device)
     with Emulator(build.elf, device, counts=device.counts_instructions) as emulator:
         try:
             with open_link(emulator.url) as link:
-                yield emulator, Session(link, infer_timeout_s=infer_timeout_s)
+                yield emulator, Session(link, infer_timeout_s=limit_s)
         except LinkError as e:
             if (said := emulator.ended()) is not None:
                 raise DeviceError(

@@ -52,6 +52,7 @@ if board.get("build.cxx_flags", []):
     env.Append(CXXFLAGS=board.get("build.cxx_flags"))
 for library in board.get("build.libraries", []):
     own = env.Clone()
+    own.CacheDir(board.get("build.objects"))
     own.Append(CCFLAGS=library["flags"], CFLAGS=["-std=c17"])
     sources = [f"+<{name}>" for name in library["files"]]
     env.Prepend(

@@ -16,7 +16,7 @@ from tinydeploy.tflite import read_graph
 from tinydeploy.types import Build, DeviceProfile
 
 # While it allocates it may need a little more than what it reports afterwards.
-SLACK_BYTES = (0, 64, 256, 1024)
+SLACK_BYTES = (0, 64, 128, 256, 384, 512, 768, 1024)
 AMPLE_BYTES = 65_536  # above what the host needs: scratch buffers of optimized kernels
 _ALIGNMENT = 16
 

@@ -74,7 +74,16 @@ def registry(root: Path) -> MlflowRegistry:
 @cache
 def fingerprints() -> dict[str, str]:
     """A hash of each room's code, and of the core's, for cached results."""
-    patterns = ("**/*.py", "**/*.toml", "**/*.c", "**/*.h", "**/*.ld", "**/*.ini", "**/*.json")
+    patterns = (
+        "**/*.py",
+        "**/*.toml",
+        "**/*.c",
+        "**/*.cc",
+        "**/*.h",
+        "**/*.ld",
+        "**/*.ini",
+        "**/*.json",
+    )
     core = sha256_tree(_folder("tinydeploy"), ("*.py",))
     return {r: core + sha256_tree(_folder(f"tinydeploy.{r}"), patterns) for r in ROOMS}
 
@@ -216,8 +225,8 @@ def figures(build: Build, measurement: Measurement) -> dict[str, Any]:
 def layer_costs(graph: Graph, parts: Profile, whole: Measurement) -> dict[str, Any]:
     """What `profile --json` prints: a row a layer, and how well their sum meets the whole.
 
-    `whole` is the measurement of ordinary firmware with the same input. What the engine does
-    between layers is in `outside`, and in the sum.
+    `whole` is the measurement of ordinary firmware with the same input. `sum` is that of the
+    layers; what the engine does between them is in `outside`.
     """
     from tinydeploy.graph_stats import macs
 
@@ -241,14 +250,15 @@ def layer_costs(graph: Graph, parts: Profile, whole: Measurement) -> dict[str, A
                 "per_mac": value / work if work else None,
             }
         )
+    layers = sum(row[unit] for row in rows)
     return {
         "board": parts.board,
         "unit": unit,
         "layers": rows,
-        "outside": total - sum(row[unit] for row in rows),
-        "sum": total,
+        "outside": total - layers,
+        "sum": layers,
         "whole": samples[-1],
-        "sum_over_whole": total / samples[-1] if samples[-1] else 1.0,
+        "sum_over_whole": layers / samples[-1] if samples[-1] else 1.0,
         "cycles_model": parts.cycles_model,
         "origin": dict(parts.origin),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,33 @@ def shared() -> Path:
     folder = Path(os.environ.get("TINYDEPLOY_SHARED", ROOT.parent / "shared"))
     if not (folder / "models").is_dir():
         pytest.skip("needs ../shared (models and data that are not part of the project)")
+    return folder
+
+
+@pytest.fixture
+def tflm_stub(tmp_path: Path, root: Path) -> Path:
+    """What looks like a TFLite-Micro library for dscnn_int8: see devices/data/tflm/README.md."""
+    from tinydeploy.compiler.tflm import RESOLVER_METHODS
+    from tinydeploy.tflite import read_graph
+
+    graph = read_graph(root / "tests" / "models" / "dscnn_int8.tflite")
+    folder = tmp_path / "tflm"
+    shutil.copytree(root / "tests" / "devices" / "data" / "tflm", folder)
+    sizes = {
+        "kStubArenaBytes": 4096,
+        "kStubSlackBytes": 0,
+        "kStubInputBytes": graph.tensors[graph.inputs[0]].elements,
+        "kStubOutputBytes": graph.tensors[graph.outputs[0]].elements,
+        "kStubLayers": len(graph.ops),
+        "kStubOps": len({op.name for op in graph.ops}),
+    }
+    lines = [f"constexpr std::size_t {name} = {value};" for name, value in sizes.items()]
+    (folder / "stub_sizes.h").write_text("\n".join(["#pragma once", "#include <cstddef>", *lines]))
+    methods = [
+        f"  TfLiteStatus {method}(Registration = {{}}) {{ return Add(); }}\n"
+        for method in RESOLVER_METHODS.values()
+    ]
+    (folder / "resolver_methods.inc").write_text("".join(methods))
     return folder
 
 

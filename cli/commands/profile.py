@@ -89,8 +89,8 @@ def _show(result: dict[str, Any]) -> None:
     head = ("layer", "op", "output", "MACs", unit, "share", "/MAC", "cycles_model")
     click.echo(table(head, rows))
     click.echo(
-        f"sum {result['sum']:,.0f} {unit}, whole {result['whole']:,.0f}: "
-        f"{result['sum_over_whole']:.2%}"
+        f"all layers {result['sum']:,.0f} {unit}, between them {result['outside']:,.0f}; whole "
+        f"inference without marks {result['whole']:,.0f}: layers are {result['sum_over_whole']:.2%}"
     )
     slowest = max(result["layers"], key=lambda layer: layer[unit], default=None)
     if slowest is None or not slowest["classes"]:

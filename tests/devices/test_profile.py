@@ -15,6 +15,7 @@ from tinydeploy.devices.catalogue import find
 from tinydeploy.devices.emulator import QemuRunner
 from tinydeploy.devices.loopback import LoopbackRunner
 from tinydeploy.devices.platformio import PlatformioBuilder
+from tinydeploy.devices.protocol import Answer, ProtocolError
 from tinydeploy.errors import DeviceError, UsageError
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Build, DeviceProfile
@@ -111,3 +112,10 @@ def test_a_damaged_report_of_layers_is_refused(damaged: str, tmp_path: Path) -> 
     report.write_text("\n".join([regions[0], damaged, regions[1], ""]))
     with pytest.raises(DeviceError, match="makes no sense"):
         counter.read_layers(report)
+
+
+@pytest.mark.parametrize("text", ["", "1,", ",1", "-1", "1,,2", "a", "99999999999"])
+def test_numbers_of_layers_are_checked(text: str) -> None:
+    assert Answer(1, {"us": "0,4294967295"}).numbers("us") == [0, 4294967295]
+    with pytest.raises(ProtocolError):
+        Answer(1, {"us": text}).numbers("us")

@@ -16,7 +16,6 @@ import pytest
 from builds import SMALL_MODEL
 
 from tinydeploy.compiler.aot import AotCompiler
-from tinydeploy.compiler.tflm import RESOLVER_METHODS
 from tinydeploy.devices import tflm
 from tinydeploy.devices.catalogue import find
 from tinydeploy.devices.loopback import LoopbackRunner
@@ -25,7 +24,6 @@ from tinydeploy.errors import DeviceError, ToolMissingError, UsageError
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Build, DeviceProfile
 
-STUB = Path(__file__).parent / "data" / "tflm"
 GRAPH = read_graph(SMALL_MODEL)
 LAYERS = len(GRAPH.ops)
 ARENA_BYTES = 4096
@@ -37,24 +35,8 @@ def bytes_of(tensor: int) -> int:
 
 
 @pytest.fixture
-def stub(tmp_path: Path) -> Path:
-    folder = tmp_path / "tflm"
-    shutil.copytree(STUB, folder)
-    sizes = {
-        "kStubArenaBytes": ARENA_BYTES,
-        "kStubInputBytes": bytes_of(GRAPH.inputs[0]),
-        "kStubOutputBytes": bytes_of(GRAPH.outputs[0]),
-        "kStubLayers": LAYERS,
-        "kStubOps": len({op.name for op in GRAPH.ops}),
-    }
-    lines = [f"constexpr std::size_t {name} = {value};" for name, value in sizes.items()]
-    (folder / "stub_sizes.h").write_text("\n".join(["#pragma once", "#include <cstddef>", *lines]))
-    methods = [
-        f"  TfLiteStatus {method}(Registration = {{}}) {{ return Add(); }}\n"
-        for method in RESOLVER_METHODS.values()
-    ]
-    (folder / "resolver_methods.inc").write_text("".join(methods))
-    return folder
+def stub(tflm_stub: Path) -> Path:
+    return tflm_stub
 
 
 def board() -> DeviceProfile:

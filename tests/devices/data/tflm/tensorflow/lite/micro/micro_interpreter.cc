@@ -8,7 +8,7 @@ MicroInterpreter::MicroInterpreter(const Model*, const MicroOpResolver& resolver
     : resolver_(resolver), arena_(arena), arena_bytes_(arena_bytes), profiler_(profiler) {}
 
 TfLiteStatus MicroInterpreter::AllocateTensors() {
-  if (resolver_.count != kStubOps || arena_bytes_ < kStubArenaBytes) {
+  if (resolver_.count != kStubOps || arena_bytes_ < kStubArenaBytes + kStubSlackBytes) {
     return kTfLiteError;
   }
   input_ = {kTfLiteInt8, {reinterpret_cast<char*>(arena_)}, kStubInputBytes};

@@ -55,6 +55,7 @@ class Elf:
             self._data = path.read_bytes()
             self._wide = self._class(self._data) == 2
             self.sections = self._read_sections()
+            self._symbols = tuple(self._read_symbols())
         except (OSError, struct.error, ValueError, IndexError) as e:
             raise DeviceError(f"{path} is not a readable ELF file: {e}", hint="build again") from e
         self._path = path
@@ -82,19 +83,19 @@ class Elf:
 
     def symbols(self) -> dict[str, int]:
         """Addresses by name; Thumb's bit 0 of functions is kept. Local names may repeat."""
-        return {name: address for name, address, _, _ in self._symbols()}
+        return {name: address for name, address, _, _ in self._symbols}
 
     def functions(self) -> list[tuple[int, int, str]]:
         """Address (without Thumb's bit 0), size in bytes and name of every function, by address."""
-        kept = [s for s in self._symbols() if s[3] == STT_FUNC]
+        kept = [s for s in self._symbols if s[3] == STT_FUNC]
         return sorted((address & ~1, size, name) for name, address, size, _ in kept)
 
     def extent(self, symbol: str) -> tuple[int, int] | None:
         """Address and size of a symbol, or None if there is none."""
-        found = (s for s in self._symbols() if s[0] == symbol)
+        found = (s for s in self._symbols if s[0] == symbol)
         return next(((address, size) for _, address, size, _ in found), None)
 
-    def _symbols(self) -> Iterator[tuple[str, int, int, int]]:
+    def _read_symbols(self) -> Iterator[tuple[str, int, int, int]]:
         """Name, address, size and type of every symbol."""
         layout = struct.Struct("<IBBHQQ" if self._wide else "<IIIBBH")
         for table in self.sections:

@@ -29,7 +29,7 @@ def build(
     If the board is too small even so, the build tells by how much, as every build does. Raises
     what the compiler, the builder and the runner raise.
     """
-    options.progress(f"tflm: TFLite-Micro is compiled once for {device.name}, which takes minutes")
+    options.progress("tflm: TFLite-Micro is compiled at first for each core, which takes minutes")
     builder = wiring.builder(library)
     inputs = random_inputs(read_graph(model), 1)
     with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:

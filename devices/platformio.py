@@ -64,11 +64,13 @@ class PlatformioBuilder:
                 f"{device.name}: boards of the platform {device.platform!r} are not built yet",
                 hint="emulated boards and loopback are: `tinydeploy devices list`",
             )
+        graph = read_graph(model)
         library = None
         if compiled.engine == "tflm":
             profile = compiled.profiled_layers > 0
-            library = tflm.library(self._tflm_library, device, profile=profile)
-        graph = read_graph(model)
+            library = tflm.library(
+                self._tflm_library, device, {op.name for op in graph.ops}, profile=profile
+            )
         compiler = compiler_version(device.toolchain_prefix)
         build_id = identify(compiled, device, compiler, library.identity if library else "")
         header = _header(compiled, graph, device, build_id, model.stem)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinydeploy.devices.tflm_kernels import kernels
 from tinydeploy.devices.toolchain import TIMEOUT_S, require
 from tinydeploy.errors import ToolMissingError, UsageError
 from tinydeploy.store import sha256_file, sha256_json
@@ -41,7 +42,6 @@ _CORE = (
 _NOT_CORE = re.compile(
     r"(_test|/test_[^/]*|/testing_[^/]*|/fake_[^/]*|/mock_[^/]*|/debug_log)\.cc$"
 )
-_NOT_KERNELS = re.compile(r"(_test|_test_common|/kernel_runner|/circular_buffer_flex[^/]*)\.cc$")
 _NOT_CMSIS_NN = re.compile(r"(_f16|_f32|arm_nntables_flt)\.c$")
 
 # TFLite-Micro's own release build: core for size, kernels for speed.
@@ -77,8 +77,11 @@ class TflmLibrary:
     lib_deps: str = ""
 
 
-def library(name: str, device: DeviceProfile, *, profile: bool = False) -> TflmLibrary:
-    """The library that a user named: a folder, or a specification for `lib_deps`.
+def library(
+    name: str, device: DeviceProfile, ops: Iterable[str], *, profile: bool = False
+) -> TflmLibrary:
+    """The library that a user named, a folder or a specification for `lib_deps`, as far as `ops`
+    (the names of a model's operators) need it. With `profile` it calls a profiler.
 
     Raises UsageError if there is none or it is incomplete, ToolMissingError if the board's
     compiler has no C++ library.
@@ -93,7 +96,7 @@ def library(name: str, device: DeviceProfile, *, profile: bool = False) -> TflmL
     defines = (*_RELEASE, *(() if profile else _SILENT))
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _from_folder(folder.resolve(), device, defines)
+        return _from_folder(folder.resolve(), device, ops, defines)
     if not re.search(r"[/@:]", name) or name.startswith((".", "/", "~")):
         raise UsageError(
             f"there is no folder {name}",
@@ -102,7 +105,9 @@ def library(name: str, device: DeviceProfile, *, profile: bool = False) -> TflmL
     return TflmLibrary(sha256_json([name, defines]), (*_CXX, *defines), lib_deps=name)
 
 
-def _from_folder(folder: Path, device: DeviceProfile, defines: tuple[str, ...]) -> TflmLibrary:
+def _from_folder(
+    folder: Path, device: DeviceProfile, ops: Iterable[str], defines: tuple[str, ...]
+) -> TflmLibrary:
     root = next((r for r in (folder, folder / "src") if (r / _MICRO).is_dir()), None)
     if root is None or not (root / _MICRO / "micro_interpreter.h").is_file():
         raise UsageError(
@@ -117,10 +122,10 @@ def _from_folder(folder: Path, device: DeviceProfile, defines: tuple[str, ...]) 
         defines = (*defines, "-DCMSIS_NN", "-DARM_NN_ENABLE_F16=0", "-DARM_NN_ENABLE_F32=0")
     flags = (*_COMPILE, *defines, *(f"-I{path}" for path in includes))
     core = sorted(f for f in _matching(root, _CORE) if not _NOT_CORE.search(f))
-    kernels = _kernels(root, optimized=cmsis_nn is not None)
+    needed = kernels(root, ops, optimized=cmsis_nn is not None)
     sources = [
         Sources("tflm_core", root, tuple(core), (*flags, _CORE_LEVEL)),
-        Sources("tflm_kernels", root, tuple(kernels), (*flags, _KERNEL_LEVEL)),
+        Sources("tflm_kernels", root, tuple(needed), (*flags, _KERNEL_LEVEL)),
     ]
     if cmsis_nn:
         files = (f for f in _matching(cmsis_nn, ("Source/**/*.c",)) if not _NOT_CMSIS_NN.search(f))
@@ -131,15 +136,6 @@ def _from_folder(folder: Path, device: DeviceProfile, defines: tuple[str, ...]) 
         cxx_flags=(*_CXX, *defines, *system),
         sources=tuple(sources),
     )
-
-
-def _kernels(root: Path, optimized: bool) -> list[str]:
-    """The kernels; an optimized one takes the place of the reference one of its name."""
-    base = f"{_MICRO}/kernels"
-    found = {Path(f).name: f for f in _matching(root, (f"{base}/*.cc",))}
-    if optimized:
-        found |= {Path(f).name: f for f in _matching(root, (f"{base}/cmsis_nn/*.cc",))}
-    return sorted(f for f in found.values() if not _NOT_KERNELS.search(f))
 
 
 def _matching(root: Path, patterns: tuple[str, ...]) -> Iterator[str]:

@@ -20,12 +20,14 @@ from tinydeploy.devices import tflm
 from tinydeploy.devices.catalogue import find
 from tinydeploy.devices.loopback import LoopbackRunner
 from tinydeploy.devices.platformio import PlatformioBuilder
+from tinydeploy.devices.tflm_kernels import FOLDER, kernels
 from tinydeploy.errors import DeviceError, ToolMissingError, UsageError
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Build, DeviceProfile
 
 GRAPH = read_graph(SMALL_MODEL)
 LAYERS = len(GRAPH.ops)
+OPS = {op.name for op in GRAPH.ops}
 ARENA_BYTES = 4096
 MICRO = "tensorflow/lite/micro"
 
@@ -97,7 +99,7 @@ def files_of(library: tflm.TflmLibrary, name: str) -> set[str]:
 def test_takes_what_belongs_to_the_library(stub: Path) -> None:
     (stub / MICRO / "micro_time_test.cc").write_text("")
     (stub / MICRO / "debug_log.cc").write_text("")
-    found = tflm.library(str(stub), board())
+    found = tflm.library(str(stub), board(), OPS)
     assert files_of(found, "tflm_core") == {f"{MICRO}/micro_interpreter.cc"}
     assert files_of(found, "tflm_kernels") == {f"{MICRO}/kernels/conv.cc"}
     flags = {part.name: part.flags for part in found.sources}
@@ -106,7 +108,7 @@ def test_takes_what_belongs_to_the_library(stub: Path) -> None:
 
 
 def test_messages_stay_where_a_profiler_is_called(stub: Path) -> None:
-    found = tflm.library(str(stub), board(), profile=True)
+    found = tflm.library(str(stub), board(), OPS, profile=True)
     assert "-DTF_LITE_STRIP_ERROR_STRINGS" not in found.cxx_flags
 
 
@@ -118,11 +120,11 @@ def test_optimized_kernels_take_the_place_of_reference_ones(stub: Path) -> None:
     for name in ("arm_conv_s8.c", "arm_conv_f32.c"):
         (cmsis / "Source" / name).write_text("")
     core = replace(board(), core="cortex-m4")
-    found = tflm.library(str(stub), core)
+    found = tflm.library(str(stub), core, OPS)
     assert files_of(found, "tflm_kernels") == {f"{MICRO}/kernels/cmsis_nn/conv.cc"}
     assert files_of(found, "cmsis_nn") == {"Source/arm_conv_s8.c"}
     assert "-DCMSIS_NN" in found.cxx_flags
-    assert not files_of(tflm.library(str(stub), board()), "cmsis_nn")
+    assert not files_of(tflm.library(str(stub), board(), OPS), "cmsis_nn")
 
 
 def test_is_found_in_src_and_among_downloads(stub: Path, tmp_path: Path) -> None:
@@ -132,20 +134,20 @@ def test_is_found_in_src_and_among_downloads(stub: Path, tmp_path: Path) -> None
     downloads = arduino / "src" / MICRO / "tools" / "make" / "downloads"
     downloads.parent.mkdir(parents=True)
     (arduino / "src" / "third_party").rename(downloads)
-    found = tflm.library(str(arduino), board())
+    found = tflm.library(str(arduino), board(), OPS)
     assert f"{downloads}/gemmlowp" in " ".join(found.cxx_flags)
 
 
 def test_its_identity_is_its_content(stub: Path, tmp_path: Path) -> None:
-    first = tflm.library(str(stub), board())
-    assert tflm.library(str(stub), board()).identity == first.identity
+    first = tflm.library(str(stub), board(), OPS)
+    assert tflm.library(str(stub), board(), OPS).identity == first.identity
     with (stub / MICRO / "micro_interpreter.h").open("a") as file:
         file.write("// changed\n")
-    assert tflm.library(str(stub), board()).identity != first.identity
+    assert tflm.library(str(stub), board(), OPS).identity != first.identity
 
 
 def test_anything_else_is_for_lib_deps() -> None:
-    found = tflm.library("owner/TensorFlowLite@1.2.3", board())
+    found = tflm.library("owner/TensorFlowLite@1.2.3", board(), OPS)
     assert found.lib_deps == "owner/TensorFlowLite@1.2.3" and not found.sources
 
 
@@ -159,21 +161,64 @@ def test_anything_else_is_for_lib_deps() -> None:
 )
 def test_says_which_library_it_needs(name: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError, match=message) as error:
-        tflm.library(name, board())
+        tflm.library(name, board(), OPS)
     assert hint in error.value.hint
 
 
 def test_refuses_a_folder_that_is_not_whole(stub: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no TFLite-Micro"):
-        tflm.library(str(tmp_path), board())
+        tflm.library(str(tmp_path), board(), OPS)
     shutil.rmtree(stub / "third_party" / "gemmlowp")
     with pytest.raises(UsageError, match="lacks gemmlowp") as error:
-        tflm.library(str(stub), board())
+        tflm.library(str(stub), board(), OPS)
     assert "create_tflm_tree" in error.value.hint
 
 
 @pytest.mark.qemu
 def test_a_core_without_a_cxx_library_is_refused(stub: Path) -> None:
     with pytest.raises(ToolMissingError) as error:
-        tflm.library(str(stub), find("qemu-rv32"))
+        tflm.library(str(stub), find("qemu-rv32"), OPS)
     assert re.search("aot engine|install", error.value.hint)
+
+
+# ---------------------------------------------------------------- the kernels
+def registration(op: str, *headers: str) -> str:
+    includes = "".join(f'#include "{FOLDER}/{header}.h"\n' for header in headers)
+    return f"{includes}\nTFLMRegistration Register_{op}() {{\n  return {{}};\n}}\n"
+
+
+@pytest.fixture
+def root_of_kernels(tmp_path: Path) -> Path:
+    folder = tmp_path / FOLDER
+    (folder / "cmsis_nn").mkdir(parents=True)
+    files = {
+        "add.cc": registration("ADD", "add"),
+        "add_common.cc": f'#include "{FOLDER}/add.h"\n',
+        "add.h": f'#include "{FOLDER}/util.h"\n',
+        "util.h": "",
+        "util.cc": "",
+        "sub.cc": registration("SUB", "sub", "add"),
+        "mul.cc": registration("MUL"),
+        "mul_test.cc": registration("MUL"),
+        "cmsis_nn/add.cc": registration("ADD_INT8", "add") + registration("ADD", "add"),
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("ops", "optimized", "names"),
+    [
+        ({"MUL"}, False, {"mul.cc"}),
+        ({"ADD"}, False, {"add.cc", "add_common.cc", "util.cc"}),
+        ({"ADD"}, True, {"cmsis_nn/add.cc", "add_common.cc", "util.cc"}),
+        ({"SUB"}, False, {"sub.cc", "add.cc", "add_common.cc", "util.cc"}),
+        ({"UNKNOWN"}, False, {"add.cc", "add_common.cc", "util.cc", "sub.cc", "mul.cc"}),
+    ],
+)
+def test_takes_the_kernels_of_the_model_alone(
+    root_of_kernels: Path, ops: set[str], optimized: bool, names: set[str]
+) -> None:
+    found = kernels(root_of_kernels, ops, optimized=optimized)
+    assert {name.removeprefix(f"{FOLDER}/") for name in found} == names

@@ -24,6 +24,7 @@ from tinydeploy.errors import DeviceError
 from tinydeploy.types import Footprint
 
 FLASH_PARTS = ("weights", "tables", "engine_code", "protocol", "libc_startup")
+# `io` is what inputs and outputs take outside the arena: nothing, they are received and read in it.
 RAM_PARTS = ("arena", "io", "engine_statics", "stack", "protocol", "libc")
 DEFAULT_STACK_BYTES = 2048
 
@@ -183,8 +184,6 @@ def _flash_part(piece: Piece, engine: frozenset[tuple[str, str]]) -> str:
 def _ram_part(piece: Piece, engine: frozenset[tuple[str, str]]) -> str:
     if piece.section.endswith(".td_arena"):
         return "arena"
-    if piece.section.endswith(".td_input"):
-        return "io"
     if piece.key in engine or _origin(piece) == "model":
         return "engine_statics"
     return "protocol" if _origin(piece) == "protocol" else "libc"

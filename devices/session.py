@@ -224,6 +224,11 @@ class Session:
             for at in range(0, tensor.bytes, size)
         ]
         answers = self._exchange.run(requests)
+        if any(answer.code == protocol.ERR_INPUT for answer in answers):
+            raise LinkError(
+                "the device has lost the outputs that it computed",
+                hint="the board restarted in between: check its power",
+            )
         return [
             accepted(request, answer).data("data")
             for request, answer in zip(requests, answers, strict=True)

@@ -1,6 +1,7 @@
 /* td_model.h: what the compiler emits for a model, and all that firmware knows of it.
  * One model a firmware. Tensors live in the model's own static arena: write the input tensors,
- * call td_model_invoke(), read the output tensors. An invoke may overwrite the inputs. */
+ * call td_model_invoke(), read the output tensors. An invoke may overwrite the inputs, and an input
+ * the outputs before it. */
 #ifndef TD_MODEL_H
 #define TD_MODEL_H
 #include <stdint.h>

@@ -132,7 +132,7 @@ def test_a_meter_at_a_board_without_one(elf: Path) -> None:
 
 def test_a_restart_spoils_the_measurement(elf: Path) -> None:
     restarted = pytest.raises(DeviceError, match=r"counts \d+ inferences where 20")
-    with talking(elf, f"{SCRIPT} fault=reboot@20") as session, restarted as caught:
+    with talking(elf, f"{SCRIPT} fault=reboot@18") as session, restarted as caught:
         measure(session, toy_build(elf), toy_board(), toy_inputs(20))
     assert "restarted" in caught.value.hint
 

@@ -132,7 +132,8 @@ def test_a_late_repetition_is_answered_even_when_the_next_input_is_there(elf: Pa
     data, _ = row(5)
     other, _ = row(6)
     *_, late, counters = answers(
-        elf, load(data) + infer(9, data) + load(other) + infer(9, data) + command(11, "counters")
+        elf,
+        load(data) + infer(9, data) + load(other, 10) + infer(9, data) + command(11, "counters"),
     )
     assert late.code == 0
     assert counters.number("inferences") == 1
@@ -149,22 +150,89 @@ def test_a_refused_infer_stays_refused_when_its_input_comes_late(elf: Path) -> N
 
 def test_outputs_of_another_inference_are_not_taken_for_the_repeated_one(elf: Path) -> None:
     data, _ = row(14)
-    sent = load(data) + infer(9, data) + b"infer 1 0%" + infer(9, data)
+    sent = (
+        load(data) + infer(9, data) + load(data, 10) + b"infer 1 0%" + load(data) + infer(9, data)
+    )
     assert answers(elf, sent + command(11, "counters"))[-1].number("inferences") == 3
+
+
+def test_an_input_serves_one_inference(elf: Path) -> None:
+    """It stands where the model computes."""
+    data, _ = row(15)
+    sent = load(data) + infer(8, data) + infer(10, data) + load(data, 10) + infer(11, data)
+    got = [a.code for a in answers(elf, sent) if "at" not in a.fields][-3:]
+    assert got == [0, protocol.ERR_INPUT, 0]
+    lines = talk(elf, db(data) + b"infer 1 0%infer 1 0%")
+    assert lines.count(b"m-infer-done") == 1
+    assert lines[-2:] == [b"e-[Input db has 0 bytes, expected 108]", b"m-ready"]
+
+
+@pytest.mark.parametrize("seq", [9, 65535, 1])
+def test_a_late_repetition_of_a_load_spoils_nothing(elf: Path, seq: int) -> None:
+    """The host goes on when it has the answers; a command of before may still be in some queue."""
+    data, outputs = row(19)
+    before, after = (seq - 2) % 65535 + 1, seq % 65535 + 1
+    late = command(before, "load", 0, bytes(20))
+    sent = load(data, before) + infer(seq, data) + late + command(after, "out", 1, 0, 6)
+    got = answers(elf, sent)
+    assert (got[-2].code, got[-2].number("n")) == (0, 20)
+    assert got[-1].data("data") == outputs[1].tobytes()
+
+
+def test_half_an_input_does_not_complete_a_spent_one(elf: Path) -> None:
+    data, _ = row(16)
+    half = command(20, "load", 0, data[:54])
+    lines = talk(elf, db(data) + b"infer 1 0%" + half + b"infer 1 0%")
+    assert lines[-2:] == [b"e-[Input db has 54 bytes, expected 108]", b"m-ready"]
+
+
+def test_outputs_are_gone_when_the_next_input_comes(elf: Path) -> None:
+    """It may lie over them."""
+    data, _ = row(17)
+    out = command(30, "out", 0, 0, 4)
+    sent = out + load(data) + infer(9, data) + out + load(data, 10) + out
+    got = [a.code for a in answers(elf, sent) if a.seq == 30]
+    assert got == [protocol.ERR_INPUT, 0, protocol.ERR_INPUT]
+    lines = talk(elf, db(data) + b"infer 1 0%" + db(data) + b"results%")
+    assert lines[-2:] == [b"e-[No results]", b"m-ready"]
+
+
+ERR_RANGE = -2
+
+
+def test_a_board_without_room_for_a_copy_of_the_input_repeats_nothing(tmp_path: Path) -> None:
+    data, _ = row(18)
+    room = INPUT_BYTES + 1024
+    for stack, code in ((room, 0), (room - 1, ERR_RANGE)):
+        flag = f"-DTD_NATIVE_STACK_BYTES={stack}u"
+        elf = compile_toy(tmp_path / f"firmware{stack}", *SANITIZERS, "-DTD_PORT_HAS_ENERGY", flag)
+        twice = [a for a in answers(elf, load(data) + infer(9, data, n=2)) if a.seq == 9]
+        assert [a.code for a in twice] == [code]
+        once = [a for a in answers(elf, load(data) + infer(9, data)) if a.seq == 9]
+        assert [a.code for a in once] == [0]
+        for sent, runs in (
+            (b"infer 1 1%", code == 0),
+            (b"infer 2 0%", code == 0),
+            (b"infer 1 0%", True),
+        ):
+            assert (b"m-infer-done" in talk(elf, db(data) + sent)) == runs
 
 
 @pytest.mark.parametrize("between", [command(1, "id"), command(1, "reset")])
 def test_a_new_host_is_not_answered_from_memory(elf: Path, between: bytes) -> None:
     data, _ = row(7)
-    sent = load(data) + infer(9, data) + between + infer(9, data) + command(2, "counters")
+    sent = load(data) + infer(9, data) + between + load(data) + infer(9, data)
+    sent += command(2, "counters")
     assert answers(elf, sent)[-1].number("inferences") == 2
 
 
 def test_reset_puts_the_model_into_its_first_state(elf: Path) -> None:
     data, _ = row(8)
     calls = command(5, "out", 1, 4, 2)
-    sent = load(data) + infer(1, data) + infer(2, data) + calls + command(3, "reset")
-    got = answers(elf, sent + infer(4, data) + calls)
+    sent = (
+        load(data) + infer(1, data) + load(data, 2) + infer(3, data) + calls + command(4, "reset")
+    )
+    got = answers(elf, sent + load(data, 5) + infer(6, data) + calls)
     assert [a.data("data") for a in got if "data" in a.fields] == [b"\x02\x00", b"\x01\x00"]
 
 

@@ -8,10 +8,10 @@
 
 enum td_err {
     TD_ERR_SYNTAX = -1,     /* an argument is missing, surplus or malformed */
-    TD_ERR_RANGE = -2,      /* an offset, a length or an index beyond the end */
+    TD_ERR_RANGE = -2,      /* an offset, a length, an index or a count beyond what there is */
     TD_ERR_UNKNOWN = -3,    /* no such command */
     TD_ERR_CRC = -4,        /* the command arrived damaged */
-    TD_ERR_INPUT = -5,      /* the loaded input is not the one that was meant */
+    TD_ERR_INPUT = -5,      /* the input is not the one that was meant, or it is used up */
     TD_ERR_LONG = -6,       /* longer than the line */
     TD_ERR_CONFIG = -7      /* the firmware was built for another model: nothing can run */
 };
@@ -30,6 +30,6 @@ extern bool td_config_ok;
 void td_command(const char *line, uint32_t length);     /* begins with "td " */
 void td_reject(enum td_err error);                      /* answers a command without a number */
 void td_mlperf(const char *line, uint32_t length);
-void td_mlperf_input_loaded(uint32_t end);              /* td load wrote up to here */
+void td_mlperf_input_loaded(void);                      /* td load wrote: db load is over */
 
 #endif

@@ -8,14 +8,10 @@
 #include "td_runtime.h"
 
 static uint32_t expected;   /* bytes announced by `db load` */
-static uint32_t received;   /* bytes of the input that have arrived */
 
-void td_mlperf_input_loaded(uint32_t end)
+void td_mlperf_input_loaded(void)
 {
     expected = 0;
-    if (end > received) {
-        received = end;
-    }
 }
 
 static void put_line(const char *text)
@@ -94,6 +90,10 @@ static uint32_t put_element(const uint8_t *at, uint8_t dtype)
 
 static void results(void)
 {
+    if (!td_state.has_outputs) {
+        put_line("e-[No results]");
+        return;
+    }
     const struct td_io *out = &td_model_outputs[0];
     const uint8_t *data = out->data;
     td_put_text("m-results-[");
@@ -128,7 +128,7 @@ static void db_load(struct td_text *rest)
         return;
     }
     expected = bytes;
-    received = 0;
+    td_state.loaded = 0;
     td_put_text("m-[Expecting ");
     td_put_u32(bytes);
     put_line(" bytes]");
@@ -141,7 +141,8 @@ static void db_print(void)
         if (i % 8u == 0) {
             td_put_text("m-buffer-");
         }
-        td_put_hex(td_input + i, 1);
+        uint8_t byte = td_runtime_get(i);
+        td_put_hex(&byte, 1);
         if ((i + 1u) % 8u == 0 || i + 1u == expected) {
             td_put_crlf();
         } else {
@@ -159,6 +160,7 @@ static void db_hex(const struct td_text *digits)
         put_line("e-[Insufficent number of hex digits]");
         return;
     }
+    uint32_t received = td_state.loaded;
     if (received >= expected) {
         put_line("e-[Command 'db load' has to come first]");
         return;
@@ -172,7 +174,7 @@ static void db_hex(const struct td_text *digits)
             put_line("']");
             return;
         }
-        td_input[received++] = (uint8_t)(high << 4 | low);
+        td_runtime_put(received++, (uint8_t)(high << 4 | low));
         if (received == expected) {
             put_line("m-load-done");
             return;     /* as in the reference, surplus digits are ignored */
@@ -210,24 +212,30 @@ static void infer(struct td_text *rest)
             return;
         }
     }
-    if (!td_config_ok || received != TD_INPUT_BYTES) {
+    if (!td_config_ok || td_state.loaded != TD_INPUT_BYTES) {
         td_put_text("e-[Input db has ");
-        td_put_u32(received);
+        td_put_u32(td_state.loaded);
         td_put_text(" bytes, expected ");
         td_put_u32(TD_INPUT_BYTES);
         put_line("]");
         return;
     }
+    if ((n > 1 || warmups > 0) && !td_runtime_can_repeat()) {
+        put_line("e-[No memory to repeat: infer 1 0]");
+        return;
+    }
     td_put_text("m-warmup-start-");
     td_put_u32(warmups);
     td_put_crlf();
-    td_runtime_infer(warmups);
+    if (warmups > 0) {
+        td_runtime_infer(warmups, true);
+    }
     put_line("m-warmup-done");
     td_put_text("m-infer-start-");
     td_put_u32(n);
     td_put_crlf();
     timestamp();
-    td_runtime_infer(n);
+    td_runtime_infer(n, false);
     timestamp();
     put_line("m-infer-done");
     results();

@@ -1,36 +1,86 @@
 #include "td_runtime.h"
 
-#include <string.h>
+#include <stddef.h>
 
 #include "td_crc16.h"
 #include "td_model.h"
 #include "td_port.h"
 #include "td_profile.h"
 
-uint8_t td_input[TD_INPUT_BYTES];
+/* What the stack must have left beside a copy of the input: the invoke's own need may not have been
+ * seen yet. The engine's kernels take less than 1 KiB. */
+#define STACK_MARGIN_BYTES 1024u
 
-static uint32_t inferences;
+struct td_state td_state;
+
+static uint32_t bytes_of(const struct td_io *io, uint32_t count)
+{
+    uint32_t bytes = 0;
+    for (; count > 0; count--, io++) {
+        bytes += io->bytes;
+    }
+    return bytes;
+}
+
+static uint16_t crc_of(const struct td_io *io, uint32_t count)
+{
+    uint16_t crc = TD_CRC16_START;
+    for (; count > 0; count--, io++) {
+        crc = td_crc16(crc, io->data, io->bytes);
+    }
+    return crc;
+}
 
 bool td_runtime_init(void)
 {
-    uint32_t bytes = 0;
-    inferences = 0;
+    td_state.inferences = 0;
+    td_state.loaded = 0;
+    td_state.spent = false;
+    td_state.has_outputs = false;
     td_model_init();
-    for (uint32_t i = 0; i < td_model_input_count; i++) {
-        bytes += td_model_inputs[i].bytes;
-    }
-    return bytes == TD_INPUT_BYTES;
+    return bytes_of(td_model_inputs, td_model_input_count) == TD_INPUT_BYTES;
 }
 
-static void copy_input(void)
+/* ---------------------------------------------------------------- input */
+/* Where a byte of the input stands; NULL behind the end of a model that is not the build's. */
+static uint8_t *input_at(uint32_t offset)
 {
-    uint32_t offset = 0;
     for (uint32_t i = 0; i < td_model_input_count; i++) {
-        memcpy(td_model_inputs[i].data, td_input + offset, td_model_inputs[i].bytes);
-        offset += td_model_inputs[i].bytes;
+        const struct td_io *io = &td_model_inputs[i];
+        if (offset < io->bytes) {
+            return (uint8_t *)io->data + offset;
+        }
+        offset -= io->bytes;
+    }
+    return NULL;
+}
+
+void td_runtime_put(uint32_t offset, uint8_t byte)
+{
+    uint8_t *at = input_at(offset);
+    if (at == NULL) {
+        return;
+    }
+    *at = byte;
+    td_state.spent = false;
+    td_state.has_outputs = false;
+    if (offset + 1u > td_state.loaded) {
+        td_state.loaded = offset + 1u;
     }
 }
 
+uint8_t td_runtime_get(uint32_t offset)
+{
+    const uint8_t *at = input_at(offset);
+    return at == NULL ? 0 : *at;
+}
+
+uint16_t td_runtime_input_crc(void)
+{
+    return crc_of(td_model_inputs, td_model_input_count);
+}
+
+/* ---------------------------------------------------------------- inferences */
 /* A profile begins with two marks and nothing between them: what a mark itself takes. */
 static void invoke(void)
 {
@@ -46,53 +96,72 @@ static void invoke(void)
     td_mark_end();
 }
 
-struct td_run td_runtime_infer(uint32_t n)
+static void measured_invoke(struct td_run *run)
+{
+#ifdef TD_PORT_HAS_ENERGY
+    td_port_energy_start();
+#endif
+    uint32_t start = td_port_timestamp_us();
+    invoke();
+    run->us += td_port_timestamp_us() - start;
+#ifdef TD_PORT_HAS_ENERGY
+    td_port_energy_stop();
+    run->nj += td_port_energy_nj();
+#endif
+    td_state.inferences++;
+}
+
+/* Never inlined: one inference alone must not carry the copy on its stack. */
+static void __attribute__((noinline)) repeat(struct td_run *run, uint32_t n, bool keep)
+{
+    uint8_t copy[TD_INPUT_BYTES];
+    for (uint32_t i = 0; i < TD_INPUT_BYTES; i++) {
+        copy[i] = td_runtime_get(i);
+    }
+    while (n-- > 0) {
+        measured_invoke(run);
+        if (n == 0 && !keep) {
+            return;
+        }
+        for (uint32_t i = 0; i < TD_INPUT_BYTES; i++) {
+            td_runtime_put(i, copy[i]);
+        }
+    }
+}
+
+struct td_run td_runtime_infer(uint32_t n, bool keep)
 {
     struct td_run run = {0, 0};
 #ifdef TD_PROFILE_LAYERS
     td_profile_clear();
 #endif
-    while (n-- > 0) {
-        copy_input();
-#ifdef TD_PORT_HAS_ENERGY
-        td_port_energy_start();
-#endif
-        uint32_t start = td_port_timestamp_us();
-        invoke();
-        run.us += td_port_timestamp_us() - start;
-#ifdef TD_PORT_HAS_ENERGY
-        td_port_energy_stop();
-        run.nj += td_port_energy_nj();
-#endif
-        inferences++;
+    if (n == 1 && !keep) {
+        measured_invoke(&run);
+    } else {
+        repeat(&run, n, keep);
+    }
+    if (!keep) {
+        td_state.has_outputs = true;
+        td_state.spent = true;
+        td_state.loaded = 0;
     }
     return run;
 }
 
-uint32_t td_runtime_inferences(void)
+bool td_runtime_can_repeat(void)
 {
-    return inferences;
+    uint32_t reserved = td_stack_reserved();
+    return reserved == 0 ||     /* unknown */
+           reserved >= td_stack_high_water() + TD_INPUT_BYTES + STACK_MARGIN_BYTES;
 }
 
-uint16_t td_runtime_input_crc(void)
-{
-    return td_crc16(TD_CRC16_START, td_input, TD_INPUT_BYTES);
-}
-
+/* ---------------------------------------------------------------- outputs */
 uint16_t td_runtime_output_crc(void)
 {
-    uint16_t crc = TD_CRC16_START;
-    for (uint32_t i = 0; i < td_model_output_count; i++) {
-        crc = td_crc16(crc, td_model_outputs[i].data, td_model_outputs[i].bytes);
-    }
-    return crc;
+    return crc_of(td_model_outputs, td_model_output_count);
 }
 
 uint32_t td_runtime_output_bytes(void)
 {
-    uint32_t bytes = 0;
-    for (uint32_t i = 0; i < td_model_output_count; i++) {
-        bytes += td_model_outputs[i].bytes;
-    }
-    return bytes;
+    return bytes_of(td_model_outputs, td_model_output_count);
 }

@@ -17,6 +17,9 @@ need 'test -f "$(riscv64-unknown-elf-gcc -print-file-name=picolibc.specs)"' pico
 need 'command -v qemu-system-arm' qemu-system-arm
 need 'command -v qemu-system-riscv32' qemu-system-misc
 need 'test -d /usr/share/datasets/fashion-mnist' dataset-fashion-mnist
+need 'command -v openocd' openocd
+need 'command -v chromium' chromium
+need 'ls /usr/lib/postgresql/*/bin/initdb' postgresql
 need 'python3 -c "import ensurepip, venv"' python3-venv
 
 if [ ${#missing[@]} -gt 0 ]; then

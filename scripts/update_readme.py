@@ -1,4 +1,4 @@
-"""Write what the commands print into README.md: every `$ tinydeploy …` block, and the demo's end.
+"""Write what the commands print into README.md and docs/: each `$ tinydeploy …`, the demo's end.
 
 make readme            the console blocks
 python scripts/update_readme.py --demo    the demo as well (minutes)
@@ -48,12 +48,13 @@ def demo() -> str:
 
 
 def main() -> None:
-    """Rewrite README.md."""
-    text = BLOCK.sub(update, README.read_text(encoding="utf-8"))
-    if "--demo" in sys.argv[1:]:
-        fresh = demo()
-        text = DEMO.sub(lambda m: m[1] + fresh + m[2], text)
-    README.write_text(text, encoding="utf-8")
+    """Rewrite the pages."""
+    for page in (README, *sorted((ROOT / "docs").glob("*.md"))):
+        text = BLOCK.sub(update, page.read_text(encoding="utf-8"))
+        if page == README and "--demo" in sys.argv[1:]:
+            fresh = demo()
+            text = DEMO.sub(lambda m, fresh=fresh: m[1] + fresh + m[2], text)
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The README cannot rot: its `--help` blocks and transcripts are run and compared."""
+"""README.md and docs/ cannot rot: their `--help` blocks and transcripts are run and compared."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ import pytest
 from tinydeploy.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+README = PAGES["README.md"]
 TRANSCRIPT = re.compile(r"```console\n(.*?)```", re.S)
 
 
 def sessions() -> list[tuple[str, str]]:
-    """(command, expected output) of every `$ tinydeploy …` in a console block."""
+    """(command, expected output) of every `$ tinydeploy …` in a console block of any page."""
     found = []
-    for block in TRANSCRIPT.findall(README):
+    for block in TRANSCRIPT.findall("\n".join(PAGES.values())):
         for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
             command, _, output = part.partition("\n")
             found.append((command.strip(), output.strip()))
@@ -60,10 +64,16 @@ def test_every_command_is_in_the_readme() -> None:
         assert f"`tinydeploy {name}" in README or f"$ tinydeploy {name}" in README, name
 
 
-def test_every_link_to_a_file_exists() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+def test_every_page_is_reached_from_the_readme() -> None:
+    for page in PAGES:
+        assert page == "README.md" or f"]({page}" in README, page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_to_a_file_exists(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", PAGES[page]):
         if "://" not in target:
-            assert (ROOT / target).exists(), target
+            assert ((ROOT / page).parent / target).exists(), target
 
 
 def test_every_dependency_is_named() -> None:

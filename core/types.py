@@ -111,9 +111,16 @@ class Evaluation:
 class DeviceProfile:
     """One board, read from `devices/profiles/NAME.toml`.
 
+    `devices/boardfile.py` explains and checks each field.
     `flash_bytes` and `ram_bytes` are what firmware may use. `platform` is "native" for boards that
-    are a process of the host, "qemu" for emulated ones, otherwise PlatformIO's platform name.
-    `port` names the file below `firmware/ports/` that implements `td_port.h`.
+    are a process of the host, "qemu" and "renode" for emulated ones, otherwise PlatformIO's
+    platform name. `port` names the file below `firmware/ports/` that implements `td_port.h`.
+
+    Of real boards: `usb` holds "vid:pid" (lower-case hex) of each serial port it may show, `baud`
+    the speed that its firmware opens; `active_mw` is the published power of the chip while it runs
+    at `clock_hz` and `supply_v`, None where no source was found. `platformio` holds `version`
+    (of the platform), `board`, `framework`; `upload` holds `protocol` and what the protocol's tool
+    has to know; `sources` says where each fact is from.
     """
 
     name: str
@@ -136,7 +143,21 @@ class DeviceProfile:
     counts_instructions: bool = False
     measures_time: bool = False
     measures_energy: bool = False
+    mcu: str = ""
+    usb: tuple[str, ...] = ()
+    baud: int = 115_200
+    supply_v: float | None = None
+    active_mw: float | None = None
+    platformio: Mapping[str, str] = field(default_factory=dict)
+    upload: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    tested_on_hardware: bool = False
     source: str = ""
+
+    @property
+    def real(self) -> bool:
+        """True for a board that one can hold: its firmware is uploaded, its port is opened."""
+        return self.platform not in ("host", "native", "qemu", "renode")
 
 
 # ---------------------------------------------------------------- builds and measurements

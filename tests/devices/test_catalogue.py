@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinydeploy.devices.catalogue import SHIPPED, find, load, load_all
+from tinydeploy.devices.boardfile import load
+from tinydeploy.devices.catalogue import SHIPPED, find, load_all
 from tinydeploy.errors import UsageError
 
 QEMU_BOARDS = [f"qemu-cortex-m{n}" for n in (0, 3, 33, 4, 55, 7)] + ["qemu-rv32"]
@@ -76,7 +77,7 @@ def test_reads_a_good_file(tmp_path: Path) -> None:
         ('core = "cortex-m4"', "core = 4", 2, "core is 4, not a text in quotes"),
         ('["-mcpu=cortex-m4"]', '"-mcpu=cortex-m4"', 11, "not a list of texts"),
         ('TD_LINE_BYTES = "80"', "TD_LINE_BYTES = 80", 15, "defines.TD_LINE_BYTES is 80"),
-        ('machine = "mps2-an386"', "", 3, "needs machine in the table [emulator]"),
+        ('machine = "mps2-an386"', "", 17, "emulator.machine is missing"),
         ('port = "cmsdk"', 'port = "../cmsdk"', 4, "is '../cmsdk', not the name of a C file"),
         ('port = "cmsdk"', "", 3, "needs the field port"),
         ('machine = "mps2-an386"', 'machine = "x"\nmachina = "y"', 20, "emulator.machina is no"),
@@ -96,10 +97,90 @@ def test_names_line_and_field(old: str, new: str, line: int, says: str, tmp_path
     assert caught.value.hint
 
 
+REAL = """\
+description = "A real board"
+core = "cortex-m4"
+platform = "ststm32"
+mcu = "STM32L4R5ZIT6"
+clock_hz = 120_000_000
+flash_bytes = 0x1000
+ram_bytes = 0x800
+flash_origin = 0x800_0000
+ram_origin = 0x2000_0000
+usb = ["0483:374b"]
+supply_v = 3
+active_mw = 40.5
+
+[platformio]
+version = "19.6.0"
+board = "nucleo_l4r5zi"
+framework = "arduino"
+
+[upload]
+protocol = "openocd"
+openocd_config = "board/st_nucleo_l4.cfg"
+
+[sources]
+board = "a page"
+memory = "a datasheet"
+power = "a measurement"
+"""
+
+
+def test_reads_a_real_board(tmp_path: Path) -> None:
+    board = load(write(tmp_path, REAL))
+    assert board.real and not board.tested_on_hardware
+    assert (board.usb, board.baud) == (("0483:374b",), 115_200)
+    assert (board.supply_v, board.active_mw) == (3.0, 40.5)
+    assert board.platformio["version"] == "19.6.0" and board.upload["protocol"] == "openocd"
+    assert not load(write(tmp_path, GOOD)).real
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ('["0483:374b"]', '["0483:374B"]', 10, "usb holds '0483:374B', not vid:pid"),
+        ("supply_v = 3", "supply_v = 12.0", 11, "supply_v is 12, no microcontroller"),
+        ("supply_v = 3", "supply_v = 0", 11, "supply_v is 0, not a number above 0"),
+        ("supply_v = 3", 'supply_v = "3"', 11, "supply_v is '3', not a number above 0"),
+        ("supply_v = 3", "", 13, "supply_v is missing"),
+        ("active_mw = 40.5", "active_mw = -1", 12, "active_mw is -1, not a number above 0"),
+        ("active_mw = 40.5", "active_mw = inf", 12, "active_mw is inf, not a number above 0"),
+        ("active_mw = 40.5", "", 13, "active_mw is missing"),
+        ("clock_hz = 120_000_000", "clock_hz = 0", 5, "clock_hz is 0"),
+        ("usb = ", "baud = 0\nusb = ", 10, "baud is 0"),
+        ('mcu = "STM32L4R5ZIT6"', "", 3, "needs the field mcu"),
+        ('version = "19.6.0"', "", 14, "platformio.version is missing"),
+        ('framework = "arduino"', 'frame = "arduino"', 14, "platformio.framework is missing"),
+        (
+            'framework = "arduino"',
+            'framework = "arduino"\nx = "y"',
+            18,
+            "platformio.x is no setting",
+        ),
+        ('protocol = "openocd"', 'protocol = "telepathy"', 20, "upload.protocol is 'telepathy'"),
+        ('protocol = "openocd"', "", 19, "upload.protocol is missing"),
+        ("openocd_config =", "openocd =", 21, "upload.openocd is no setting"),
+        ('memory = "a datasheet"', "", 23, "sources.memory is missing"),
+        ('power = "a measurement"', "", 23, "sources.power is missing"),
+    ],
+)
+def test_names_line_and_field_of_a_real_board(
+    old: str, new: str, line: int, says: str, tmp_path: Path
+) -> None:
+    assert REAL.count(old) == 1
+    path = write(tmp_path, REAL.replace(old, new))
+    with pytest.raises(UsageError) as caught:
+        load(path)
+    assert f"{path}, line {line}: " in caught.value.message
+    assert says in caught.value.message
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize("key", ["description", "core", "platform", "clock_hz", "flash_bytes"])
 def test_names_a_missing_field(key: str, tmp_path: Path) -> None:
     lines = [line for line in GOOD.splitlines() if not line.startswith(f"{key} ")]
-    with pytest.raises(UsageError, match=f"{key} is missing"):
+    with pytest.raises(UsageError, match=rf"mine\.toml, line \d+: {key} is missing"):
         load(write(tmp_path, "\n".join(lines)))
 
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "profile": "Take an inference apart, layer by layer.",
     "register": "Register a variant with its accuracy and footprint.",
     "select": "Choose the smallest sufficient registered variant for a board.",
+    "gate": "Judge a model by limits or against the champion, for CI.",
     "devices": "The boards: list, show.",
     "doctor": "What is installed, what is missing, and how to get it.",
     "ui": "Open the MLflow UI on the registry.",
@@ -61,7 +62,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point. Exit codes: 2 usage, 3 no sufficient variant, 4 unsupported model,
-    5 does not fit, 6 device, 7 registry, 1 anything else.
+    5 does not fit, 6 device, 7 registry, 8 gate, 1 anything else.
     """
     sys.exit(run(argv))
 

@@ -13,6 +13,7 @@
     |  |- FirmwareFaultError                the firmware crashed; carries the fault registers
     |  |- WrongFirmwareError                the device runs another build than the host expects
     |- RegistryError               exit 7   MLflow, its database or its artifact store
+    |- GateError                   exit 8   `tinydeploy gate`: a limit is broken
 
 Every error says what happened (`message`) and what to do about it (`hint`). Errors of other
 libraries are translated once, where they enter.
@@ -90,3 +91,9 @@ class RegistryError(TinydeployError):
     """MLflow, its database or its artifact store."""
 
     exit_code = 7
+
+
+class GateError(TinydeployError):
+    """`tinydeploy gate`: the model breaks a limit on at least one board."""
+
+    exit_code = 8

@@ -7,6 +7,7 @@ all its tags, so that a killed run leaves none.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -35,6 +36,7 @@ from tinydeploy.types import (
     Measurement,
     ModelSource,
     Selection,
+    from_json,
     to_json,
 )
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _MODEL_FOLDER = "model"
+_EVALUATION_FILE = "evaluation.json"
 _FIRMWARE_FILES = ("build.json", "firmware.elf")
 
 
@@ -119,7 +122,7 @@ class MlflowRegistry:
 
         def fill(folder: Path, run_id: str) -> None:
             write_model_folder(folder / _MODEL_FOLDER, artifact, run_id)
-            write_json(folder / "evaluation.json", to_json(evaluation))
+            write_json(folder / _EVALUATION_FILE, to_json(evaluation))
 
         return writer.run(schema.variant_name(artifact), row, fill, data)
 
@@ -144,7 +147,7 @@ class MlflowRegistry:
         """Replace files, metric and description; the content hash last, which makes good a kill."""
         name, run_id = writer.experiment, found.run_id
         write_model_folder(self._model_folder(name, run_id), artifact, run_id)
-        write_json(self.folder.run_artifacts(name, run_id) / "evaluation.json", to_json(evaluation))
+        write_json(self.folder.run_artifacts(name, run_id) / _EVALUATION_FILE, to_json(evaluation))
         writer.log(run_id, Row(tags=row.tags, metrics=row.metrics))
         writer.log_data(run_id, data)
         for run in self.database.runs(name):
@@ -272,6 +275,26 @@ class MlflowRegistry:
         """The model of a version. Raises RegistryError if its file is gone or was changed."""
         found = self.get(name, version)
         return read_model_folder(self._model_folder(name, found.run_id), found.model_sha256)
+
+    def evaluation(self, name: str, version: str) -> Evaluation:
+        """The evaluation behind a version's metric, with the result of every sample.
+
+        Raises RegistryError if its file is gone or was changed.
+        """
+        found = self.get(name, version)
+        path = self.folder.run_artifacts(name, found.run_id) / _EVALUATION_FILE
+        try:
+            evaluation = from_json(Evaluation, json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise RegistryError(
+                f"{path} cannot be read: {e}", hint="deploy or register the model again"
+            ) from e
+        if (evaluation.model_sha256, evaluation.value) != (found.model_sha256, found.value):
+            raise RegistryError(
+                f"{path} is not the evaluation of version {version} of {name}",
+                hint="the file was changed: deploy or register the model again",
+            )
+        return evaluation
 
     def resolve(self, uri: str) -> Artifact:
         """The model behind `models:/NAME@BOARD` or `models:/NAME/VERSION`.

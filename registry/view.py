@@ -74,6 +74,20 @@ class View:
                 found.append(_candidate(version, None))
         return found
 
+    def champion(self, board: str) -> Candidate | None:
+        """The variant that the alias `<board>` points to, with its figures there; None without.
+
+        Of several runs on the board the selected one, or else the newest.
+        """
+        number = self.aliases.get(board)
+        for version in self.versions:
+            if version.version == number:
+                records = self.of(version, board)
+                chosen = version.selected.get(board)
+                records.sort(key=lambda r: r.run_id != chosen)
+                return _candidate(version, records[0] if records else None)
+        return None
+
     def constraints(self, board: str) -> Constraints | None:
         """What the last selection for a board was made under; None before the first."""
         made = read_selection_tag(board, self.tags)

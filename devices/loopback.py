@@ -32,7 +32,7 @@ from tinydeploy.types import Build, DeviceProfile, Measurement, Profile
 
 START_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 5.0
-SCRIPT_KEYS = ("latency_us", "energy_nj", "fault", "damage_in", "damage_out")
+SCRIPT_KEYS = ("latency_us", "energy_nj", "pin", "fault", "damage_in", "damage_out")
 
 
 class NativeFirmware:

@@ -16,6 +16,12 @@ void td_port_energy_stop(void);
 uint32_t td_port_energy_nj(void);   /* of the last window; 0 when only the host's meter knows */
 #endif
 
+#ifdef TD_PORT_HAS_TIMESTAMP_PIN
+/* Pull the timestamp pin low for 1 to 100 us, then leave it high: a meter cuts its windows at the
+ * falling edges. Called right before the first and right after the last inference of an `infer`. */
+void td_port_timestamp_pin(void);
+#endif
+
 /* ---- provided by the start-up code in src/ */
 uint32_t td_stack_reserved(void);   /* bytes between the statics and the stack's top, 0: unknown */
 uint32_t td_stack_high_water(void); /* bytes of stack used since start (painted), 0: unknown */

@@ -7,6 +7,7 @@
  *   latency_us=A,B,...      scripted clock: time stands still but for A us in the first inference,
  *                           B us in the second, ..., then from the start again
  *   energy_nj=A,B,...       scripted meter, likewise, one value a window
+ *   pin=FILE                what the timestamp pin is wired to: a byte is written at every pulse
  *   fault=KIND@N            misbehave at the N-th command: hang, crash, exit, flood, reboot
  *   damage_in=N damage_out=N   flip a bit in every N-th byte received or sent
  */
@@ -274,6 +275,18 @@ uint32_t td_stack_high_water(void)
     return 0;
 }
 
+#ifdef TD_PORT_HAS_TIMESTAMP_PIN
+static FILE *pin;
+
+void td_port_timestamp_pin(void)
+{
+    flush();    /* a board's answers leave before the pulse */
+    if (pin != NULL && (fputc('\n', pin) == EOF || fflush(pin) != 0)) {
+        fail("nobody reads the timestamp pin any more");
+    }
+}
+#endif
+
 #ifdef TD_PORT_HAS_ENERGY
 static struct script energy_nj;
 static uint32_t window_nj;
@@ -309,6 +322,12 @@ static void read_word(char *word, bool *tcp)
 #ifdef TD_PORT_HAS_ENERGY
     } else if (value != NULL && strcmp(word, "energy_nj") == 0) {
         read_values(&energy_nj, value);
+#endif
+#ifdef TD_PORT_HAS_TIMESTAMP_PIN
+    } else if (value != NULL && strcmp(word, "pin") == 0) {
+        if ((pin = fopen(value, "w")) == NULL) {
+            fail("TD_NATIVE: pin=FILE cannot be opened");
+        }
 #endif
     } else if (value != NULL && strcmp(word, "fault") == 0) {
         read_fault(value);

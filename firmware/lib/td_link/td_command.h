@@ -30,6 +30,7 @@ extern bool td_config_ok;
 void td_command(const char *line, uint32_t length);     /* begins with "td " */
 void td_reject(enum td_err error);                      /* answers a command without a number */
 void td_mlperf(const char *line, uint32_t length);
+void td_mlperf_start(void);                             /* first lines after start */
 void td_mlperf_input_loaded(void);                      /* td load wrote: db load is over */
 
 #endif

@@ -49,6 +49,14 @@
 #define TD_VIRTUAL_TIME TD_INSTRUCTION_COUNTER
 #endif
 
+/* MLPerf's energy mode: timestamps are edges of a pin, not lines. */
+#ifndef TD_ENERGY_MODE
+#define TD_ENERGY_MODE 0
+#endif
+#if TD_ENERGY_MODE && !defined(TD_PORT_HAS_TIMESTAMP_PIN)
+#error "TD_ENERGY_MODE needs a port with a timestamp pin: define TD_PORT_HAS_TIMESTAMP_PIN"
+#endif
+
 /* Optional, for MLPerf's `results%` in real units: 1000 * scale * 65536 and the zero point of the
  * first output. Without them integers are printed as they are. */
 #ifdef TD_OUTPUT_MILLI_Q16

@@ -59,9 +59,7 @@ void td_link_byte(uint8_t byte)
 void td_link_init(void)
 {
     td_config_ok = td_runtime_init();
-    td_put_text("m-timestamp-mode-performance\r\nm-lap-us-");
-    td_put_u32(td_port_timestamp_us());
-    td_put_crlf();
+    td_mlperf_start();
     if (!td_config_ok) {
         td_put_text("e-[TD_INPUT_BYTES is not the size of the model's inputs]\r\n");
     }

@@ -7,7 +7,14 @@
 #include "td_port.h"
 #include "td_runtime.h"
 
+#if TD_ENERGY_MODE
+#define TD_MODE "energy"
+#else
+#define TD_MODE "performance"
+#endif
+
 static uint32_t expected;   /* bytes announced by `db load` */
+static uint32_t epoch_us;   /* what the timestamps count from */
 
 void td_mlperf_input_loaded(void)
 {
@@ -20,11 +27,44 @@ static void put_line(const char *text)
     td_put_crlf();
 }
 
+static void put_number(const char *text, uint32_t number, const char *after)
+{
+    td_put_text(text);
+    td_put_u32(number);
+    put_line(after);
+}
+
+/* The energy mode tells the time by an edge of the pin alone: a line would be paid for by the window
+ * that it begins. */
+static void put_lap(void)
+{
+#if !TD_ENERGY_MODE
+    put_number("m-lap-us-", td_port_timestamp_us() - epoch_us, "");
+#endif
+}
+
 static void timestamp(void)
 {
-    td_put_text("m-lap-us-");
-    td_put_u32(td_port_timestamp_us());
-    td_put_crlf();
+#ifdef TD_PORT_HAS_TIMESTAMP_PIN
+    td_port_timestamp_pin();
+#endif
+    put_lap();
+}
+
+/* The runner subtracts two timestamps as they are: those of one window must not stand on both sides
+ * of 2^32. */
+static void keep_off_the_wrap(void)
+{
+    uint32_t now = td_port_timestamp_us();
+    if ((int32_t)(now - epoch_us) < 0) {
+        epoch_us = now;
+    }
+}
+
+void td_mlperf_start(void)
+{
+    put_line("m-timestamp-mode-" TD_MODE);
+    timestamp();    /* in the energy mode also the pin's first level */
 }
 
 /* ---------------------------------------------------------------- results */
@@ -122,16 +162,12 @@ static void db_load(struct td_text *rest)
     if (bytes > TD_INPUT_BYTES) {
         td_put_text("e-[Supplied buffer size ");
         td_put_u32(bytes);
-        td_put_text(" exceeds maximum of ");
-        td_put_u32(TD_INPUT_BYTES);
-        put_line("]");
+        put_number(" exceeds maximum of ", TD_INPUT_BYTES, "]");
         return;
     }
     expected = bytes;
     td_state.loaded = 0;
-    td_put_text("m-[Expecting ");
-    td_put_u32(bytes);
-    put_line(" bytes]");
+    put_number("m-[Expecting ", bytes, " bytes]");
 }
 
 static void db_print(void)
@@ -215,28 +251,23 @@ static void infer(struct td_text *rest)
     if (!td_config_ok || td_state.loaded != TD_INPUT_BYTES) {
         td_put_text("e-[Input db has ");
         td_put_u32(td_state.loaded);
-        td_put_text(" bytes, expected ");
-        td_put_u32(TD_INPUT_BYTES);
-        put_line("]");
+        put_number(" bytes, expected ", TD_INPUT_BYTES, "]");
         return;
     }
     if ((n > 1 || warmups > 0) && !td_runtime_can_repeat()) {
         put_line("e-[No memory to repeat: infer 1 0]");
         return;
     }
-    td_put_text("m-warmup-start-");
-    td_put_u32(warmups);
-    td_put_crlf();
+    put_number("m-warmup-start-", warmups, "");
     if (warmups > 0) {
         td_runtime_infer(warmups, true);
     }
     put_line("m-warmup-done");
-    td_put_text("m-infer-start-");
-    td_put_u32(n);
-    td_put_crlf();
-    timestamp();
-    td_runtime_infer(n, false);
-    timestamp();
+    put_number("m-infer-start-", n, "");
+    keep_off_the_wrap();
+    put_lap();
+    td_runtime_infer(n, false);     /* pulses the pin itself, if there is one */
+    put_lap();
     put_line("m-infer-done");
     results();
 }
@@ -254,7 +285,7 @@ void td_mlperf(const char *line, uint32_t length)
     } else if (td_token_is(&token, "profile")) {
         put_line("m-profile-[ULPMark for tinyML Firmware V0.0.1]\r\nm-model-[" TD_MODEL_NAME "]");
     } else if (td_token_is(&token, "help")) {
-        put_line("tinydeploy " TD_FIRMWARE_VERSION ": help, name, profile, timestamp, "
+        put_line("tinydeploy " TD_FIRMWARE_VERSION ": name, profile, timestamp, "
                  "db load N, db HEX, db print, infer N W, results, td ...");
     } else if (td_token_is(&token, "db")) {
         db(&rest);

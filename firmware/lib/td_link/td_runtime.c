@@ -135,12 +135,20 @@ struct td_run td_runtime_infer(uint32_t n, bool keep)
 #ifdef TD_PROFILE_LAYERS
     td_profile_clear();
 #endif
+#ifdef TD_PORT_HAS_TIMESTAMP_PIN
+    if (!keep) {
+        td_port_timestamp_pin();
+    }
+#endif
     if (n == 1 && !keep) {
         measured_invoke(&run);
     } else {
         repeat(&run, n, keep);
     }
     if (!keep) {
+#ifdef TD_PORT_HAS_TIMESTAMP_PIN
+        td_port_timestamp_pin();
+#endif
         td_state.has_outputs = true;
         td_state.spent = true;
         td_state.loaded = 0;

@@ -7,14 +7,14 @@ noise, echo and the lines of MLPerf Tiny's protocol, decodes to nothing.
 
 from __future__ import annotations
 
-import binascii
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tinydeploy.errors import LinkError
 
-VERSION = 1
+VERSION = 2
 MAX_SEQ = 65535
 MIN_LINE_BYTES = 80
 ERR_CRC = -4
@@ -33,11 +33,11 @@ DTYPE_BYTES = {
 _ANSWER = re.compile(
     rb"td (?P<seq>-|0|[1-9][0-9]{0,4}) "
     rb"(?:ok(?P<fields>(?: [a-z]+=[!-~]*)*)|err (?P<code>-[1-9][0-9]{0,2}) (?P<name>[a-z]+))"
-    rb" (?P<crc>[0-9a-f]{4})"
+    rb" (?P<crc>[0-9a-f]{8})"
 )
 _SPECIAL = re.compile(rb"[ \r\n%=\x11\x13]")
-_LOAD_OVERHEAD = len("td 65535 load 4294967295  ffff")
-_FAULT = re.compile(rb"!FAULT((?: [a-z_0-9]+=[0-9a-fA-F]{1,16})*)")
+_LOAD_OVERHEAD = len("td 65535 load 4294967295  ffffffff")
+_FAULT = re.compile(rb"(?P<body>!FAULT((?: [a-z_0-9]+=[0-9a-f]{1,16})*)) (?P<crc>[0-9a-f]{8})")
 
 
 class ProtocolError(LinkError):
@@ -49,14 +49,14 @@ class ProtocolError(LinkError):
         )
 
 
-def crc16(data: bytes) -> int:
-    """CRC-16/CCITT-FALSE: polynomial 0x1021, start 0xFFFF, check value 0x29B1."""
-    return binascii.crc_hqx(data, 0xFFFF)
+def crc32(data: bytes) -> int:
+    """The CRC-32 of Ethernet and zlib, check value 0xCBF43926."""
+    return zlib.crc32(data)
 
 
 def frame(body: bytes) -> bytes:
     """`body` with a space and its CRC behind it: a command without terminator, or an answer."""
-    return body + b" %04x" % crc16(body)
+    return body + b" %08x" % crc32(body)
 
 
 def command(seq: int, name: str, *args: str | int | bytes) -> bytes:
@@ -137,7 +137,7 @@ def decode_answer(line: bytes) -> Answer | None:
     start = line.rfind(b"td ")
     while start >= 0:
         match = _ANSWER.fullmatch(line, start)
-        if match and crc16(line[start : match.start("crc") - 1]) == int(match["crc"], 16):
+        if match and crc32(line[start : match.start("crc") - 1]) == int(match["crc"], 16):
             return _answer(match)
         start = line.rfind(b"td ", 0, start)
     return None
@@ -155,17 +155,19 @@ def is_damaged(line: bytes) -> bool:
     """Whether a line that is no answer shows that a command or an answer was damaged.
 
     Either the device says that it could not read what it got (MLPerf's ``e-[...]``), or the line
-    was an answer once (the echo of a command ends with its terminator).
+    was an answer, or the report of a crash, once (the echo of a command ends with its terminator).
     """
-    return line.startswith(b"e-[") or (b"td " in line and not line.endswith(b"%"))
+    if line.startswith(b"e-[") or b"!FAULT " in line:
+        return True
+    return b"td " in line and not line.endswith(b"%")
 
 
 def decode_fault(line: bytes) -> dict[str, int] | None:
-    """The registers of a line ``!FAULT pc=... lr=...`` (hex), or None for any other line."""
-    match = _FAULT.match(line)
-    if match is None:
+    """The registers of a line ``!FAULT pc=... lr=... CRC`` (hex), or None for any other line."""
+    match = _FAULT.search(line)
+    if match is None or crc32(match["body"]) != int(match["crc"], 16):
         return None
-    pairs = (pair.split("=", 1) for pair in match[1].decode().split())
+    pairs = (pair.split("=", 1) for pair in match[2].decode().split())
     return {key: int(value, 16) for key, value in pairs}
 
 

@@ -130,7 +130,7 @@ class Session:
             Request("load", (at, part), self._timeout_s)
             for at, part in protocol.split_for_lines(data, identity.line_bytes)
         ]
-        infer = Request("infer", (1, f"{protocol.crc16(data):04x}"), self._infer_timeout_s)
+        infer = Request("infer", (1, f"{protocol.crc32(data):08x}"), self._infer_timeout_s)
         for _ in range(ATTEMPTS):
             answer, energy_uj = self._attempt(loads, infer, meter)
             if answer is None:
@@ -209,7 +209,7 @@ class Session:
         fits = "out" in answer.fields
         data = answer.data("out") if fits else b"".join(self._chunks(identity))
         right = len(data) == identity.output_bytes
-        if not right or answer.text("crc") != f"{protocol.crc16(data):04x}":
+        if not right or answer.text("crc") != f"{protocol.crc32(data):08x}":
             raise LinkError(
                 "the outputs that arrived are not those that the device computed",
                 hint="the board restarted in between: check its power",

@@ -29,6 +29,7 @@
 #include <sys/prctl.h>
 #endif
 
+#include "td_crc32.h"
 #include "td_link.h"
 #include "td_port.h"
 #include "td_runtime.h"
@@ -184,9 +185,13 @@ static void misbehave(void)
 static void on_signal(int number)
 {
     static const char digits[] = "0123456789abcdef";
-    char text[] = "\r\n!FAULT signal=00\r\n";
+    char text[] = "\r\n!FAULT signal=00 00000000\r\n";
     text[16] = digits[number >> 4 & 15];
     text[17] = digits[number & 15];
+    uint32_t crc = td_crc32(TD_CRC32_START, text + 2, 16);
+    for (int i = 0; i < 8; i++) {
+        text[19 + i] = digits[crc >> (28 - 4 * i) & 15u];
+    }
     flush();
     ssize_t written = write(line_out, text, sizeof text - 1);
     _exit(written > 0 ? 70 : 71);

@@ -52,16 +52,17 @@ void __attribute__((naked, used)) td_exception(void)
 /* `frame`: r0 r1 r2 r3 r12 lr pc xpsr, as the core stacked them. */
 void __attribute__((used)) td_fault(const uint32_t *frame)
 {
-    td_fault_begin();
-    td_fault_register("pc", frame[6]);
-    td_fault_register("lr", frame[5]);
-#if __ARM_ARCH >= 7     /* Armv6-M has no fault status */
-    td_fault_register("cfsr", SCB_CFSR);
-    td_fault_register("hfsr", SCB_HFSR);
-#endif
-    td_fault_end();
+    __asm volatile("cpsid i");
     for (;;) {
-        __asm volatile("cpsid i\n wfi");
+        td_fault_begin();
+        td_fault_register("pc", frame[6]);
+        td_fault_register("lr", frame[5]);
+#if __ARM_ARCH >= 7     /* Armv6-M has no fault status */
+        td_fault_register("cfsr", SCB_CFSR);
+        td_fault_register("hfsr", SCB_HFSR);
+#endif
+        td_fault_end();
+        td_fault_wait();
     }
 }
 

@@ -43,14 +43,14 @@ static uint32_t read_mtval(void)
 void __attribute__((aligned(4), used)) td_trap(void)
 {
     uint32_t return_address = (uint32_t)(uintptr_t)__builtin_return_address(0);
-    td_fault_begin();
-    td_fault_register("pc", read_mepc());
-    td_fault_register("lr", return_address);
-    td_fault_register("mcause", read_mcause());
-    td_fault_register("mtval", read_mtval());
-    td_fault_end();
     for (;;) {
-        __asm volatile("wfi");
+        td_fault_begin();
+        td_fault_register("pc", read_mepc());
+        td_fault_register("lr", return_address);
+        td_fault_register("mcause", read_mcause());
+        td_fault_register("mtval", read_mtval());
+        td_fault_end();
+        td_fault_wait();
     }
 }
 #endif

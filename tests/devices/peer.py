@@ -10,7 +10,7 @@ from tinydeploy.devices import protocol
 from tinydeploy.devices.link import Link
 
 IDENTITY = (
-    f"protocol=1 firmware=0.1.0 board=b engine=aot build={'1' * 64} model={'2' * 64} name=toy "
+    f"protocol=2 firmware=0.1.0 board=b engine=aot build={'1' * 64} model={'2' * 64} name=toy "
     "caps=time,energy line=80 window={window} chunk=24 in=int8:4 out=int8:4"
 )
 
@@ -66,7 +66,7 @@ class Peer:
             return answer(number, "ok at=0 n=4")
         if name == b"infer":
             self.ran += 1
-            crc = protocol.crc16(bytes(self._input))
+            crc = protocol.crc32(bytes(self._input))
             out = bytes(self._input).hex()
-            return answer(number, f"ok n=1 us=7 nj=2500 crc={crc:04x} out={out}")
+            return answer(number, f"ok n=1 us=7 nj=2500 crc={crc:08x} out={out}")
         return answer(number, "err -3 unknown")

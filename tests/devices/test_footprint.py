@@ -105,7 +105,7 @@ def test_parts_are_the_symbols_sizes(board: str, small: Small) -> None:
         assert 0 < named <= actual < named + padding, pattern
     assert build.footprint.arena_bytes == symbol_bytes(build.elf, prefix, "td_arena")
     assert build.footprint.ram["io"] == 0
-    protocol = r"(?:td_(?:mlperf|command|link|put|crc16|runtime)\w*|main)"
+    protocol = r"(?:td_(?:mlperf|command|link|put|crc32|runtime)\w*|main)"
     assert symbol_bytes(build.elf, prefix, protocol) <= build.footprint.flash["protocol"]
 
 

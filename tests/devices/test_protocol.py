@@ -12,7 +12,7 @@ from tinydeploy.devices import protocol
 from tinydeploy.devices.protocol import Answer, ProtocolError, decode_answer
 
 IDENTITY = {
-    "protocol": "1",
+    "protocol": "2",
     "firmware": "0.1.0",
     "board": "b",
     "engine": "aot",
@@ -44,9 +44,9 @@ def unescape(data: bytes) -> bytes:
     return re.sub(rb"=(.)", lambda m: bytes([m[1][0] ^ 0x40]), data, flags=re.DOTALL)
 
 
-def test_crc_is_ccitt_false() -> None:
-    assert protocol.crc16(b"123456789") == 0x29B1
-    assert protocol.crc16(b"") == 0xFFFF
+def test_crc_is_that_of_zlib() -> None:
+    assert protocol.crc32(b"123456789") == 0xCBF43926
+    assert protocol.crc32(b"") == 0
 
 
 @settings(deadline=None)
@@ -114,12 +114,12 @@ def test_any_damaged_byte_is_detected() -> None:
 
 @settings(deadline=None)
 @given(seqs, fields, st.data())
-def test_any_burst_of_16_bits_is_detected(
+def test_any_burst_of_32_bits_is_detected(
     seq: int, pairs: dict[str, str], data: st.DataObject
 ) -> None:
     line = answer_line(seq, pairs)
-    burst = data.draw(st.integers(1, 0xFFFF))
-    shift = data.draw(st.integers(0, 8 * len(line) - 16))
+    burst = data.draw(st.integers(1, 0xFFFFFFFF))
+    shift = data.draw(st.integers(0, 8 * len(line) - 32))
     number = int.from_bytes(line, "big") ^ burst << shift
     assert decode_answer(number.to_bytes(len(line), "big")) is None
 
@@ -199,8 +199,8 @@ def test_identity() -> None:
 
 
 def test_another_protocol_version_is_refused() -> None:
-    with pytest.raises(ProtocolError, match="protocol 2"):
-        protocol.decode_identity(Answer(1, IDENTITY | {"protocol": "2"}))
+    with pytest.raises(ProtocolError, match="protocol 1"):
+        protocol.decode_identity(Answer(1, IDENTITY | {"protocol": "1"}))
 
 
 def test_values_of_fields() -> None:
@@ -215,9 +215,14 @@ def test_values_of_fields() -> None:
 
 
 def test_fault_lines() -> None:
-    line = b"!FAULT pc=0000021a lr=000001F3 cfsr=00010000"
+    line = protocol.frame(b"!FAULT pc=0000021a lr=000001f3 cfsr=00010000")
     assert protocol.decode_fault(line) == {"pc": 0x21A, "lr": 0x1F3, "cfsr": 0x10000}
-    assert protocol.decode_fault(b"!FAULT") == {}
+    assert protocol.decode_fault(b"\xff td 1 " + line) == protocol.decode_fault(line)
+    assert protocol.decode_fault(protocol.frame(b"!FAULT")) == {}
+    assert protocol.decode_fault(b"!FAULT pc=0000021a") is None
+    damaged = line.replace(b"21a", b"21b")
+    assert protocol.decode_fault(damaged) is None
+    assert protocol.is_damaged(damaged)
     assert protocol.decode_fault(b"e-[Unknown command: !FAULT pc=1]") is None
 
 

@@ -17,6 +17,7 @@ from tinydeploy.devices import exchange
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.loopback import NativeFirmware
 from tinydeploy.devices.meter.scripted import ScriptedMeter
+from tinydeploy.devices.protocol import frame
 from tinydeploy.devices.session import Session
 from tinydeploy.errors import DeviceError, FirmwareFaultError, LinkError, WrongFirmwareError
 
@@ -120,7 +121,7 @@ def test_a_lost_answer_is_asked_for_again(lost: str) -> None:
     [
         answer("-", "err -4 crc"),
         b"e-[Unknown command: ud]\r\nm-ready\r\n",
-        b"td 5 ok n=1 us=7 nj=2500 crc=0000 ou\xff=\x00 1234\r\n",
+        b"td 5 ok n=1 us=7 nj=2500 crc=00000000 ou\xff=\x00 12345678\r\n",
     ],
 )
 def test_a_damaged_command_or_answer_is_repeated_at_once(instead: bytes) -> None:
@@ -173,7 +174,7 @@ def test_a_device_that_hangs_in_an_inference() -> None:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("end", [b"\r\n", b""])
 def test_a_crash_gives_the_registers(end: bytes) -> None:
-    line = b"td 3 ok n=\r\n!FAULT pc=0000021a cfsr=00010000" + end
+    line = b"td 3 ok n=\r\n" + frame(b"!FAULT pc=0000021a cfsr=00010000") + end
     peer = Peer(lambda command, said: line if b" infer " in command else said)
     with pytest.raises(FirmwareFaultError, match="pc=0x0000021a") as caught:
         session(peer, timeout_s=0.05).infer(DATA)
@@ -220,7 +221,9 @@ def test_an_input_lost_once_is_loaded_again() -> None:
     assert talk.inferences == 1
 
 
-@pytest.mark.parametrize("instead", ["crc=0000 out=01020304", "crc=89c3 out=0102", "crc=89c3"])
+@pytest.mark.parametrize(
+    "instead", ["crc=00000000 out=01020304", "crc=b63cfbcd out=0102", "crc=b63cfbcd"]
+)
 def test_outputs_that_are_not_what_was_computed(instead: str) -> None:
     def swap(command: bytes, said: bytes) -> bytes:
         seq = int(command.split(b" ")[1]) if command else 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from toy import FIRMWARE, INPUT_BYTES, LINE_BYTES, TOY, compile_toy, toy_inputs, toy_outputs
 
 from tinydeploy.devices import protocol
-from tinydeploy.devices.protocol import Answer, command, crc16, decode_answer
+from tinydeploy.devices.protocol import Answer, command, crc32, decode_answer
 
 SCRIPT = {"TD_NATIVE": "latency_us=1250 energy_nj=41500"}
 BANNER = ["m-timestamp-mode-performance", "m-lap-us-0", "m-init-done", "m-ready"]
@@ -53,7 +53,7 @@ def load(data: bytes, seq: int = 1) -> bytes:
 
 
 def infer(seq: int, data: bytes, n: int = 1) -> bytes:
-    return command(seq, "infer", n, f"{crc16(data):04x}")
+    return command(seq, "infer", n, f"{crc32(data):08x}")
 
 
 def row(seed: int) -> tuple[bytes, list[np.ndarray]]:
@@ -98,7 +98,7 @@ def test_an_inference_computes_on_what_was_loaded(elf: Path) -> None:
     assert sum(answer.number("n") for answer in loaded) == INPUT_BYTES
     assert a.data("data") + b.data("data") == outputs[0].tobytes()
     assert c.data("data") == outputs[1].tobytes()
-    assert ran.text("crc") == f"{crc16(outputs[0].tobytes() + outputs[1].tobytes()):04x}"
+    assert ran.text("crc") == f"{crc32(outputs[0].tobytes() + outputs[1].tobytes()):08x}"
     assert (ran.number("us"), ran.number("nj")) == (1250, 41500)
 
 
@@ -107,7 +107,7 @@ def test_parts_of_the_input_may_come_in_any_order_and_twice(elf: Path) -> None:
     parts = protocol.split_for_lines(data, LINE_BYTES)
     twice = [*reversed(parts), *parts]
     sent = b"".join(command(1, "load", at, part) for at, part in twice)
-    assert answers(elf, sent + command(2, "crc"))[-1].text("crc") == f"{crc16(data):04x}"
+    assert answers(elf, sent + command(2, "crc"))[-1].text("crc") == f"{crc32(data):08x}"
 
 
 def test_every_repetition_starts_from_the_received_input(elf: Path) -> None:
@@ -151,7 +151,12 @@ def test_a_refused_infer_stays_refused_when_its_input_comes_late(elf: Path) -> N
 def test_outputs_of_another_inference_are_not_taken_for_the_repeated_one(elf: Path) -> None:
     data, _ = row(14)
     sent = (
-        load(data) + infer(9, data) + load(data, 10) + b"infer 1 0%" + load(data) + infer(9, data)
+        load(data)
+        + infer(9, data)
+        + load(data, 10)
+        + b"infer 1 0%"
+        + load(data, 10)
+        + infer(9, data)
     )
     assert answers(elf, sent + command(11, "counters"))[-1].number("inferences") == 3
 
@@ -165,6 +170,15 @@ def test_an_input_serves_one_inference(elf: Path) -> None:
     lines = talk(elf, db(data) + b"infer 1 0%infer 1 0%")
     assert lines.count(b"m-infer-done") == 1
     assert lines[-2:] == [b"e-[Input db has 0 bytes, expected 108]", b"m-ready"]
+
+
+def test_a_late_infer_does_not_use_up_the_next_input(elf: Path) -> None:
+    """Not even when the next input is the same one."""
+    data, _ = row(20)
+    sent = load(data, 10) + infer(12, data) + load(data, 13) + infer(9, data) + infer(14, data)
+    got = answers(elf, sent + infer(14, data) + command(15, "counters"))
+    assert [a.code for a in got if a.seq in (9, 14)] == [protocol.ERR_INPUT, 0, 0]
+    assert got[-1].number("inferences") == 2
 
 
 @pytest.mark.parametrize("seq", [9, 65535, 1])
@@ -255,10 +269,10 @@ def test_nothing_runs_on_another_input(elf: Path) -> None:
         ("load", (INPUT_BYTES, b"a"), "range"),
         ("load", (0, bytes(INPUT_BYTES + 1)), "range"),
         ("load", (0, "a="), "syntax"),
-        ("infer", (0, "0000"), "syntax"),
-        ("infer", (1, "000G"), "syntax"),
-        ("infer", (1, "ABCD"), "syntax"),
-        ("infer", (1, "00000"), "syntax"),
+        ("infer", (0, "00000000"), "syntax"),
+        ("infer", (1, "0000000G"), "syntax"),
+        ("infer", (1, "ABCDABCD"), "syntax"),
+        ("infer", (1, "000000000"), "syntax"),
         ("out", (2, 0, 1), "range"),
         ("out", (0, 101, 1), "range"),
         ("out", (0, 100, 1), "range"),
@@ -274,7 +288,7 @@ def test_nothing_runs_on_another_input(elf: Path) -> None:
 def test_refusals(elf: Path, name: str, args: tuple[str | int | bytes, ...], error: str) -> None:
     refused, crc = answers(elf, command(65535, name, *args) + command(1, "crc"))
     assert (refused.seq, refused.name) == (65535, error)
-    assert crc.text("crc") == f"{crc16(bytes(INPUT_BYTES)):04x}"
+    assert crc.text("crc") == f"{crc32(bytes(INPUT_BYTES)):08x}"
 
 
 @pytest.mark.parametrize("body", [b"td 65536 id", b"td  ", b"td x id", b"td 1"])
@@ -293,13 +307,13 @@ def test_no_damaged_byte_of_a_command_gets_through(elf: Path) -> None:
     assert len(damaged) > 8000
     got = answers(elf, b"%".join(damaged) + b"%" + command(1, "crc"))
     assert all(a.code == protocol.ERR_CRC for a in got[:-1])
-    assert got[-1].text("crc") == f"{crc16(bytes(INPUT_BYTES)):04x}"
+    assert got[-1].text("crc") == f"{crc32(bytes(INPUT_BYTES)):08x}"
 
 
 def test_what_is_longer_than_the_line_is_refused_and_the_next_is_not(elf: Path) -> None:
-    longest = command(1, "load", 0, b"a" * (LINE_BYTES - len("td 1 load 0  ffff")))
+    longest = command(1, "load", 0, b"a" * (LINE_BYTES - len("td 1 load 0  ffffffff")))
     assert len(longest) == LINE_BYTES + 1
-    longer = command(2, "load", 0, b"b" * (LINE_BYTES - len("td 2 load 0  ffff") + 1))
+    longer = command(2, "load", 0, b"b" * (LINE_BYTES - len("td 2 load 0  ffffffff") + 1))
     fits, refused, counters = answers(elf, longest + longer + command(3, "counters"))
     assert fits.name == "range"  # it was understood: the data are longer than the input
     assert (refused.seq, refused.name) == (None, "long")
@@ -368,6 +382,17 @@ def test_mlperf_errors(elf: Path, sent: bytes, error: str) -> None:
     assert [line.decode() for line in talk(elf, sent)][-2:] == [f"e-[{error}]", "m-ready"]
 
 
+@pytest.mark.parametrize("sent", [b"infer 1 0%", b"db load 4%", b"db 0102%"])
+def test_what_is_left_of_a_damaged_command_is_not_taken_for_one_of_mlperfs(
+    elf: Path, sent: bytes
+) -> None:
+    """A bit that turns the number of "td 5 infer 1 CRC" into % leaves "infer 1 CRC" behind."""
+    data, _ = row(21)
+    lines = talk(elf, db(data) + command(1, "id") + sent + b"name%" + b"infer 1 0%")
+    assert lines.count(b"e-[name% first]") == 1
+    assert lines.count(b"m-infer-done") == 1
+
+
 def test_surplus_digits_are_ignored(elf: Path) -> None:
     lines = talk(elf, b"db load 2%db 010203%db print%")
     assert b"m-buffer-01-02" in lines
@@ -429,7 +454,17 @@ def test_results(
 
 # ---------------------------------------------------------------- garbage
 SEEDS = [
-    *(b"%", b"td ", b"td 1 id", b" ffff%", b"td 1 load 0 ", b"=%", b"a" * 200, b"\x00", b"\r\n"),
+    *(
+        b"%",
+        b"td ",
+        b"td 1 id",
+        b" ffffffff%",
+        b"td 1 load 0 ",
+        b"=%",
+        b"a" * 200,
+        b"\x00",
+        b"\r\n",
+    ),
     *(b"db ", b"db load ", b"db load 108%", b"00ff%", b"db print%", b"infer 1 0%", b"results%"),
     *(b"name%", command(1, "id"), command(2, "mem"), command(3, "load", 0, b"abc")),
     *(command(4, "out"), load(bytes(INPUT_BYTES)), infer(5, bytes(INPUT_BYTES))),

@@ -12,9 +12,9 @@ void td_answer_begin(uint32_t seq)
 
 void td_answer_end(void)
 {
-    uint16_t crc = td_crc_so_far();
+    uint32_t crc = td_crc_so_far();
     td_put(' ');
-    td_put_hex16(crc);
+    td_put_hex32(crc);
     td_put_crlf();
 }
 
@@ -37,10 +37,10 @@ void td_answer_word(const char *key, const char *value)
     td_put_text(value);
 }
 
-void td_answer_crc(const char *key, uint16_t value)
+void td_answer_crc(const char *key, uint32_t value)
 {
     td_answer_key(key);
-    td_put_hex16(value);
+    td_put_hex32(value);
 }
 
 static void put_error(enum td_err error)

@@ -9,7 +9,7 @@ void td_answer_begin(uint32_t seq);     /* "td SEQ ok": keys and the end have to
 void td_answer_key(const char *key);    /* " KEY=": its value has to follow */
 void td_answer_number(const char *key, uint32_t value);
 void td_answer_word(const char *key, const char *value);
-void td_answer_crc(const char *key, uint16_t value);
+void td_answer_crc(const char *key, uint32_t value);
 void td_answer_end(void);               /* the CRC */
 void td_answer_error(uint32_t seq, enum td_err error);
 

@@ -1,15 +1,15 @@
-/* The `td SEQ COMMAND ... CRC16%` commands: numbered, CRC-checked, safe to repeat. */
+/* The `td SEQ COMMAND ... CRC%` commands: numbered, CRC-checked, safe to repeat. */
 #include "td_command.h"
 
 #include "td_answer.h"
 #include "td_config.h"
-#include "td_crc16.h"
+#include "td_crc32.h"
 #include "td_model.h"
 #include "td_port.h"
 #include "td_profile.h"
 #include "td_runtime.h"
 
-#define CRC_CHARACTERS 5u   /* a space and four digits */
+#define CRC_CHARACTERS 9u   /* a space and eight digits */
 
 /* How many bytes of output an answer may carry as hex digits, so that it is about as long as the
  * longest command at most. */
@@ -23,8 +23,8 @@ static struct {
     uint32_t seq;
     uint32_t n;
     uint32_t inferences;    /* counted after it: another number, and the outputs are not its own */
-    uint16_t input_crc;
-    uint16_t output_crc;
+    uint32_t input_crc;
+    uint32_t output_crc;
     struct td_run run;
 } last;
 
@@ -48,6 +48,7 @@ static int do_id(uint32_t seq, const struct td_text *args)
 {
     (void)args;
     last.valid = false;     /* a new host must not be answered with the old one's inference */
+    td_only = true;
     td_answer_begin(seq);
     td_answer_number("protocol", TD_PROTOCOL_VERSION);
     td_answer_word("firmware", TD_FIRMWARE_VERSION);
@@ -78,12 +79,11 @@ static int do_id(uint32_t seq, const struct td_text *args)
 /* ---------------------------------------------------------------- load, crc, reset */
 /* Data travel as they are, but for the bytes that mean something in a line: "=" and the byte with
  * bit 6 flipped stands for such a one. The length is checked before anything is written. */
-/* A repetition of a `load` whose inference has run already must not write over the outputs: its
- * number is below that of the last `infer`, counted around the end. */
+/* A number below that of the last `infer`, counted around the end: a repetition that took its time
+ * on the way. */
 static bool comes_late(uint32_t seq)
 {
-    return td_state.spent && last.valid && !last.refused &&
-           last.inferences == td_state.inferences && (int16_t)(uint16_t)(last.seq - seq) > 0;
+    return last.valid && (int16_t)(uint16_t)(last.seq - seq) > 0;
 }
 
 static int do_load(uint32_t seq, const struct td_text *args)
@@ -104,7 +104,7 @@ static int do_load(uint32_t seq, const struct td_text *args)
     if (bytes > TD_INPUT_BYTES - offset) {
         return TD_ERR_RANGE;
     }
-    if (!comes_late(seq)) {
+    if (!(td_state.spent && comes_late(seq))) {     /* else it would write over the outputs */
         uint32_t to = offset;
         for (const char *p = args[1].at; p < args[1].end; p++) {
             td_runtime_put(to++, (uint8_t)(*p == '=' ? *++p ^ 0x40 : *p));
@@ -139,13 +139,13 @@ static int do_reset(uint32_t seq, const struct td_text *args)
 }
 
 /* ---------------------------------------------------------------- infer, out */
-static bool is_repetition(uint32_t seq, uint32_t n, uint16_t input_crc)
+static bool is_repetition(uint32_t seq, uint32_t n, uint32_t input_crc)
 {
     return last.valid && last.seq == seq && last.n == n && last.input_crc == input_crc &&
            last.inferences == td_state.inferences;
 }
 
-static void run_infer(uint32_t seq, uint32_t n, uint16_t input_crc)
+static void run_infer(uint32_t seq, uint32_t n, uint32_t input_crc)
 {
     last.refused = td_state.spent || td_runtime_input_crc() != input_crc;
     if (!last.refused) {
@@ -162,8 +162,8 @@ static void run_infer(uint32_t seq, uint32_t n, uint16_t input_crc)
 static int do_infer(uint32_t seq, const struct td_text *args)
 {
     uint32_t n;
-    uint16_t input_crc;
-    if (!td_token_u32(&args[0], &n) || n == 0 || !td_token_hex16(&args[1], &input_crc)) {
+    uint32_t input_crc;
+    if (!td_token_u32(&args[0], &n) || n == 0 || !td_token_hex32(&args[1], &input_crc)) {
         return TD_ERR_SYNTAX;
     }
     if (!td_config_ok) {
@@ -171,6 +171,9 @@ static int do_infer(uint32_t seq, const struct td_text *args)
     }
     if (n > 1 && !td_runtime_can_repeat()) {
         return TD_ERR_RANGE;
+    }
+    if (comes_late(seq)) {
+        return TD_ERR_INPUT;    /* nobody waits for it: it must not use up the next one's input */
     }
     if (!is_repetition(seq, n, input_crc)) {
         run_infer(seq, n, input_crc);
@@ -320,13 +323,13 @@ static int run(uint32_t seq, struct td_text *rest)
 /* The CRC stands at the end, behind a space, and covers all before that space. */
 static bool crc_is_right(const char *line, uint32_t length, uint32_t *body)
 {
-    uint16_t crc;
+    uint32_t crc;
     if (length < CRC_CHARACTERS || line[length - CRC_CHARACTERS] != ' ') {
         return false;
     }
     *body = length - CRC_CHARACTERS;
     struct td_text digits = {line + *body + 1u, line + length};
-    return td_token_hex16(&digits, &crc) && td_crc16(TD_CRC16_START, line, *body) == crc;
+    return td_token_hex32(&digits, &crc) && td_crc32(TD_CRC32_START, line, *body) == crc;
 }
 
 void td_command(const char *line, uint32_t length)

@@ -27,6 +27,10 @@ struct td_counts {
 extern struct td_counts td_counts;
 extern bool td_config_ok;
 
+/* Whether MLPerf's commands are refused, from `id` to `name`: they are unprotected, and what is left
+ * of a damaged td command may read like one of them. */
+extern bool td_only;
+
 void td_command(const char *line, uint32_t length);     /* begins with "td " */
 void td_reject(enum td_err error);                      /* answers a command without a number */
 void td_mlperf(const char *line, uint32_t length);

@@ -3,7 +3,7 @@
 #define TD_CONFIG_H
 #include "td_build.h"
 
-#define TD_PROTOCOL_VERSION 1
+#define TD_PROTOCOL_VERSION 2
 #define TD_FIRMWARE_VERSION "0.1.0"
 
 #ifndef TD_BUILD_ID

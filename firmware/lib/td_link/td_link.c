@@ -7,6 +7,7 @@
 
 struct td_counts td_counts;
 bool td_config_ok;
+bool td_only;
 
 static char line[TD_LINE_BYTES];
 static uint32_t length;

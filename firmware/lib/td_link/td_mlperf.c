@@ -279,14 +279,16 @@ void td_mlperf(const char *line, uint32_t length)
     if (!td_next_token(&rest, &token)) {
         /* an empty command: hosts send it to end whatever was left in the line */
     } else if (td_token_is(&token, "name")) {
+        td_only = false;
         put_line("m-name-dut-[" TD_BOARD "]");
+    } else if (td_only) {
+        put_line("e-[name% first]");
     } else if (td_token_is(&token, "timestamp")) {
         timestamp();
     } else if (td_token_is(&token, "profile")) {
         put_line("m-profile-[ULPMark for tinyML Firmware V0.0.1]\r\nm-model-[" TD_MODEL_NAME "]");
     } else if (td_token_is(&token, "help")) {
-        put_line("tinydeploy " TD_FIRMWARE_VERSION ": name, profile, timestamp, "
-                 "db load N, db HEX, db print, infer N W, results, td ...");
+        put_line("tinydeploy " TD_FIRMWARE_VERSION ": name profile timestamp db infer results td");
     } else if (td_token_is(&token, "db")) {
         db(&rest);
     } else if (td_token_is(&token, "infer")) {

@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-#include "td_crc16.h"
+#include "td_crc32.h"
 #include "td_model.h"
 #include "td_port.h"
 #include "td_profile.h"
@@ -22,11 +22,11 @@ static uint32_t bytes_of(const struct td_io *io, uint32_t count)
     return bytes;
 }
 
-static uint16_t crc_of(const struct td_io *io, uint32_t count)
+static uint32_t crc_of(const struct td_io *io, uint32_t count)
 {
-    uint16_t crc = TD_CRC16_START;
+    uint32_t crc = TD_CRC32_START;
     for (; count > 0; count--, io++) {
-        crc = td_crc16(crc, io->data, io->bytes);
+        crc = td_crc32(crc, io->data, io->bytes);
     }
     return crc;
 }
@@ -75,7 +75,7 @@ uint8_t td_runtime_get(uint32_t offset)
     return at == NULL ? 0 : *at;
 }
 
-uint16_t td_runtime_input_crc(void)
+uint32_t td_runtime_input_crc(void)
 {
     return crc_of(td_model_inputs, td_model_input_count);
 }
@@ -164,7 +164,7 @@ bool td_runtime_can_repeat(void)
 }
 
 /* ---------------------------------------------------------------- outputs */
-uint16_t td_runtime_output_crc(void)
+uint32_t td_runtime_output_crc(void)
 {
     return crc_of(td_model_outputs, td_model_output_count);
 }

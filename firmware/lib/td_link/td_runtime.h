@@ -36,8 +36,8 @@ uint8_t td_runtime_get(uint32_t offset);
 struct td_run td_runtime_infer(uint32_t n, bool keep);
 bool td_runtime_can_repeat(void);
 
-uint16_t td_runtime_input_crc(void);
-uint16_t td_runtime_output_crc(void);   /* over all outputs, one after the other */
+uint32_t td_runtime_input_crc(void);
+uint32_t td_runtime_output_crc(void);   /* over all outputs, one after the other */
 uint32_t td_runtime_output_bytes(void);
 
 #endif

@@ -1,16 +1,16 @@
 #include "td_text.h"
 
-#include "td_crc16.h"
+#include "td_crc32.h"
 #include "td_port.h"
 
-static uint16_t crc;
+static uint32_t crc;
 
 void td_crc_start(void)
 {
-    crc = TD_CRC16_START;
+    crc = TD_CRC32_START;
 }
 
-uint16_t td_crc_so_far(void)
+uint32_t td_crc_so_far(void)
 {
     return crc;
 }
@@ -18,7 +18,7 @@ uint16_t td_crc_so_far(void)
 /* ---------------------------------------------------------------- out */
 void td_put(char c)
 {
-    crc = td_crc16_byte(crc, (uint8_t)c);
+    crc = td_crc32(crc, &c, 1);
     td_port_putc((uint8_t)c);
 }
 
@@ -97,11 +97,10 @@ void td_put_hex(const void *data, uint32_t bytes)
     }
 }
 
-void td_put_hex16(uint16_t value)
+void td_put_hex32(uint32_t value)
 {
-    for (int shift = 12; shift >= 0; shift -= 4) {
-        put_nibble((uint32_t)value >> shift);
-    }
+    uint32_t high_first = __builtin_bswap32(value);     /* every core here is little-endian */
+    td_put_hex(&high_first, sizeof high_first);
 }
 
 void td_put_crlf(void)
@@ -168,10 +167,10 @@ int td_hex_digit(char c)
     return -1;
 }
 
-bool td_token_hex16(const struct td_text *token, uint16_t *value)
+bool td_token_hex32(const struct td_text *token, uint32_t *value)
 {
     uint32_t v = 0;
-    if (token->end - token->at != 4) {
+    if (token->end - token->at != 8) {
         return false;
     }
     for (const char *p = token->at; p < token->end; p++) {
@@ -182,6 +181,6 @@ bool td_token_hex16(const struct td_text *token, uint16_t *value)
         }
         v = v << 4 | (uint32_t)digit;
     }
-    *value = (uint16_t)v;
+    *value = v;
     return true;
 }

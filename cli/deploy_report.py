@@ -127,5 +127,5 @@ def summary(result: Deployment) -> dict[str, Any]:
     found: dict[str, Any] = to_json(result)
     for evaluation in (*found["test"].values(), *(v["evaluation"] for v in found["variants"])):
         if evaluation:
-            del evaluation["correct"]
+            del evaluation["correct"], evaluation["per_sample"]
     return {**found, "failures": result.failures}

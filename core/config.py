@@ -39,7 +39,11 @@ class LimitsConfig:
     min_metric: float | None = None
     """Least value of the task's metric (greatest, for an error metric)."""
     max_loss: float | None = None
-    """Greatest distance to the best variant's metric."""
+    """Greatest distance to the metric of the reference: the best variant, unless one is named."""
+    confidence: float | None = None
+    """With it (0.95), a loss must be shown to be below max_loss by a paired test."""
+    reference: str | None = None
+    """The variant that max_loss is the distance to."""
     max_flash_bytes: int | None = None
     max_ram_bytes: int | None = None
     max_instructions: int | None = None

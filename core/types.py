@@ -1,7 +1,8 @@
 """The values that flow: ModelSource -> Artifact -> Evaluation -> Build -> Measurement -> Selection.
 
 All are frozen. Units stand in the names. `None` means *not measured*, never zero. Identity is the
-sha256 of content. `to_json`/`from_json` turn any of them into plain JSON values and back.
+sha256 of content. `to_json`/`from_json` turn any of them into plain JSON values and back. The
+values of selection stand in `selection.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-Origin = Literal["measured", "emulated", "estimated"]
+from tinydeploy.selection import Candidate as Candidate
+from tinydeploy.selection import Constraints as Constraints
+from tinydeploy.selection import Evidence as Evidence
+from tinydeploy.selection import Origin as Origin
+from tinydeploy.selection import Selection as Selection
+
 Task = Literal["classify", "regress", "anomaly"]
 Engine = Literal["aot", "tflm"]
 Optimize = Literal["size", "balanced", "speed"]
@@ -91,8 +97,9 @@ class Artifact:
 class Evaluation:
     """A metric over a labelled data set, computed by one engine.
 
-    `correct` holds one 0/1 a sample for `classify` (paired tests need it) and is empty otherwise;
-    `metrics` holds every metric of the task (`rmse` and `mae` for `regress`).
+    `metrics` holds every metric of the task (`rmse` and `mae` for `regress`). What paired tests
+    need is kept a sample: `correct` holds 0/1 for `classify`; `per_sample` the mean
+    `squared_error` and `absolute_error` for `regress`, `score` and `label` for `anomaly`.
     """
 
     model_sha256: str
@@ -104,6 +111,7 @@ class Evaluation:
     samples: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     correct: tuple[int, ...] = ()
+    per_sample: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- boards
@@ -283,62 +291,6 @@ class Profile:
     origin: Mapping[str, Origin] = field(default_factory=dict)
 
 
-# ---------------------------------------------------------------- selection
-@dataclass(frozen=True)
-class Constraints:
-    """What a variant must satisfy on a board; None means no limit.
-
-    `max_loss` is the allowed distance to the best candidate's metric; `board_flash_bytes` and
-    `board_ram_bytes` come from the profile.
-    """
-
-    min_metric: float | None = None
-    max_loss: float | None = None
-    max_flash_bytes: int | None = None
-    max_ram_bytes: int | None = None
-    max_instructions: int | None = None
-    max_latency_us: float | None = None
-    max_energy_uj: float | None = None
-    board_flash_bytes: int | None = None
-    board_ram_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One variant on one board, as selection sees it. `blocked` says why it could not be built."""
-
-    name: str
-    model_sha256: str
-    metric: str
-    value: float | None
-    higher_is_better: bool = True
-    flash_bytes: int | None = None
-    ram_bytes: int | None = None
-    instructions: int | None = None
-    latency_us: float | None = None
-    energy_uj: float | None = None
-    outputs_verified: bool | None = None
-    origin: Mapping[str, Origin] = field(default_factory=dict)
-    blocked: str = ""
-    version: str = ""
-    run_id: str = ""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The chosen candidate or None, the Pareto front, and a reason for each rejected one.
-
-    `reasons` maps each candidate's name that was not chosen to plain words.
-    """
-
-    board: str
-    objective: str
-    chosen: Candidate | None
-    candidates: tuple[Candidate, ...]
-    pareto: tuple[str, ...]
-    reasons: Mapping[str, str]
-
-
 # ---------------------------------------------------------------- JSON
 T = TypeVar("T")
 
@@ -375,6 +327,9 @@ def _revive(hint: Any, value: Any) -> Any:
         return _revive(next(a for a in typing.get_args(hint) if a is not type(None)), value)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_json(hint, value)
+    if origin is Mapping:
+        each = typing.get_args(hint)[1]
+        return {k: _revive(each, v) for k, v in value.items()}
     if hint is Path:
         return Path(value)
     if origin is tuple:

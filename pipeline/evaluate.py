@@ -58,15 +58,18 @@ def evaluate(
     inputs = prepare(dataset.x, source, artifact.input)
     (outputs,) = predictor.predict([inputs])
     correct: tuple[int, ...] = ()
+    each: dict[str, np.ndarray] = {}
     if task == "classify":
         hits = _hits(outputs, target, dataset, artifact.threshold)
         correct = tuple(int(hit) for hit in hits)
         values = {"accuracy": float(np.mean(hits))}
     elif task == "regress":
-        values = _regression(outputs, target, dataset)
+        values, each = _regression(outputs, target, dataset)
     else:
         scores = _anomaly_scores(outputs, target, dataset, source, artifact.input)
-        values = {"auc": metrics.auc(scores, _binary(dataset))}
+        labels = _binary(dataset)
+        values = {"auc": metrics.auc(scores, labels)}
+        each = {"score": scores, "label": labels}
     return Evaluation(
         model_sha256=artifact.sha256,
         data_sha256=dataset.sha256,
@@ -77,6 +80,7 @@ def evaluate(
         samples=len(dataset),
         metrics=values,
         correct=correct,
+        per_sample={name: tuple(map(float, v)) for name, v in each.items()},
     )
 
 
@@ -123,7 +127,10 @@ def _hits(
     return metrics.correct(scores, labels)
 
 
-def _regression(outputs: np.ndarray, target: Tensor, dataset: Dataset) -> dict[str, float]:
+def _regression(
+    outputs: np.ndarray, target: Tensor, dataset: Dataset
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """The metrics, and the mean errors of each sample (N,)."""
     predicted = dequantize(outputs, target)
     truth = _targets(dataset)
     if predicted.size != truth.size:
@@ -133,7 +140,12 @@ def _regression(outputs: np.ndarray, target: Tensor, dataset: Dataset) -> dict[s
             hint="y holds the numbers that the model should give",
         )
     truth = truth.reshape(predicted.shape)
-    return {"rmse": metrics.rmse(predicted, truth), "mae": metrics.mae(predicted, truth)}
+    error = (predicted.astype(np.float64) - truth).reshape(len(predicted), -1)
+    each = {
+        "squared_error": np.mean(np.square(error), axis=1),
+        "absolute_error": np.mean(np.abs(error), axis=1),
+    }
+    return {"rmse": metrics.rmse(predicted, truth), "mae": metrics.mae(predicted, truth)}, each
 
 
 def _anomaly_scores(

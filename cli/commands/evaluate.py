@@ -44,7 +44,7 @@ def command(
     artifact = wiring.artifact(model, options.input_description(**described), task)
     result = wiring.evaluate(artifact, load_dataset(data, description=artifact.input), engine)
     if as_json:
-        found = {k: v for k, v in to_json(result).items() if k != "correct"}
+        found = {k: v for k, v in to_json(result).items() if k not in ("correct", "per_sample")}
         print_json({**found, **result.metrics, result.metric: result.value})
     else:
         click.echo(f"{result.metric} {result.value:.4f} on {result.samples:,} samples ({engine})")

@@ -1,0 +1,97 @@
+"""The values of selection: limits, candidates, evidence, and the choice. Known from `types` too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Origin = Literal["measured", "emulated", "estimated"]
+Proof = Literal["sufficient", "insufficient evidence", "inferior"]
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What a variant must satisfy on a board; None means no limit.
+
+    `max_loss` is the allowed distance to the metric of the `reference`, which is the best candidate
+    unless a variant is named. With a `confidence` (0.95) the loss must be shown to be below
+    `max_loss` with that confidence; without, the observed loss decides. `board_flash_bytes` and
+    `board_ram_bytes` come from the profile.
+    """
+
+    min_metric: float | None = None
+    max_loss: float | None = None
+    confidence: float | None = None
+    reference: str | None = None
+    max_flash_bytes: int | None = None
+    max_ram_bytes: int | None = None
+    max_instructions: int | None = None
+    max_latency_us: float | None = None
+    max_energy_uj: float | None = None
+    board_flash_bytes: int | None = None
+    board_ram_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What per-sample results say about the loss of a variant against a reference.
+
+    `loss` is that of the metric, positive where the variant is worse; with `confidence` it is at
+    most `upper`, and with as much at least `lower` (one-sided bounds both). `margin` is what is
+    allowed. `lost` samples only the reference got right, `gained` only the variant, and `p_value`
+    is McNemar's; None where the metric is not a share of samples. `needed` samples would decide,
+    if losses went on as they were; None if decided, or if no number of them would.
+    """
+
+    reference: str
+    samples: int
+    loss: float
+    lower: float
+    upper: float
+    confidence: float
+    margin: float
+    proof: Proof
+    method: str
+    lost: int | None = None
+    gained: int | None = None
+    p_value: float | None = None
+    needed: int | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One variant on one board, as selection sees it. `blocked` says why it could not be built."""
+
+    name: str
+    model_sha256: str
+    metric: str
+    value: float | None
+    higher_is_better: bool = True
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+    instructions: int | None = None
+    latency_us: float | None = None
+    energy_uj: float | None = None
+    outputs_verified: bool | None = None
+    origin: Mapping[str, Origin] = field(default_factory=dict)
+    blocked: str = ""
+    version: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The chosen candidate or None, the Pareto front, and a reason for each rejected one.
+
+    `reasons` maps each candidate's name that was not chosen to plain words; `evidence` those names
+    whose loss was tested.
+    """
+
+    board: str
+    objective: str
+    chosen: Candidate | None
+    candidates: tuple[Candidate, ...]
+    pareto: tuple[str, ...]
+    reasons: Mapping[str, str]
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)

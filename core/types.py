@@ -125,8 +125,9 @@ class DeviceProfile:
     platform name. `port` names the file below `firmware/ports/` that implements `td_port.h`.
 
     Of real boards: `usb` holds "vid:pid" (lower-case hex) of each serial port it may show, `baud`
-    the speed that its firmware opens; `active_mw` is the published power of the chip while it runs
-    at `clock_hz` and `supply_v`, None where no source was found. `platformio` holds `version`
+    the speed that its firmware opens; `supply_v` is the chip's supply on the board, `active_mw` the
+    published power of the chip while it runs at `clock_hz` (`sources["power"]` says under which
+    conditions), None where no source was found. `platformio` holds `version`
     (of the platform), `board`, `framework`; `upload` holds `protocol` and what the protocol's tool
     has to know; `sources` says where each fact is from.
     """

@@ -19,7 +19,7 @@ NAME = re.compile(r"[\w-]+", re.ASCII)
 FIELDS = {
     "description": "what the board is, in words",
     "core": "processor core that the kernels are chosen for",
-    "platform": "PlatformIO's platform; qemu and renode are emulators, none has no platform",
+    "platform": "PlatformIO's, or bare, qemu, renode, native, host, none: see docs/boards.md",
     "mcu": "the chip",
     "clock_hz": "clock of the core in the firmware",
     "flash_bytes": "flash that firmware and model may fill, without the boot loader",
@@ -40,7 +40,7 @@ FIELDS = {
     "usb": "vid:pid that its serial port shows",
     "baud": "speed of its serial port",
     "supply_v": "supply of the chip, in volts",
-    "active_mw": "published power of the running chip at this clock and supply, in milliwatts",
+    "active_mw": "published power of the running chip in milliwatts; sources.power says how",
     "platformio": "version of the platform, board and framework there",
     "upload": "how firmware gets on it",
     "sources": "where these facts are from",
@@ -52,8 +52,26 @@ _REQUIRED = ("description", "core", "platform", "clock_hz", "flash_bytes", "ram_
 # The name is the file's, and the file knows where it lies.
 _FIELDS = {f.name for f in dataclasses.fields(DeviceProfile)} - {"name", "source"}
 _BARE_METAL = ("port", "toolchain_prefix", "arch_flags")
-_NEEDED_BY_PLATFORM = {"native": ("port",), "qemu": _BARE_METAL, "renode": _BARE_METAL}
-_NEEDED_BY_REAL = ("mcu", "platformio", "upload", "sources")
+_NEEDED_BY_PLATFORM = {
+    "native": ("port",),
+    "qemu": _BARE_METAL,
+    "renode": _BARE_METAL,
+    "bare": (*_BARE_METAL, "mcu", "upload", "sources"),
+    "none": ("mcu", "sources"),
+}
+_NEEDED_BY_REAL = ("mcu", "port", "platformio", "upload", "sources")
+_UPLOAD = (
+    "address",
+    "dfu_alt",
+    "dfu_id",
+    "esptool_chip",
+    "esptool_baud",
+    "openocd_config",
+    "pyocd_target",
+    "touch_1200bps",
+    "uf2_family",
+    "uf2_label",
+)
 # Tables of texts: which keys a table must have and may have, by platform; "" is any real board.
 _TABLES: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "emulator": {
@@ -64,24 +82,12 @@ _TABLES: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             ("latency_us", "energy_nj", "fault", "damage_in", "damage_out", "infer_timeout_s"),
         ),
     },
-    "platformio": {"": (("version", "board", "framework"), ("options",)), "none": ((), ())},
-    "upload": {
-        "": (
-            ("protocol",),
-            (
-                "address",
-                "dfu_alt",
-                "dfu_id",
-                "esptool_chip",
-                "esptool_baud",
-                "openocd_config",
-                "pyocd_target",
-                "touch_1200bps",
-                "uf2_family",
-                "uf2_label",
-            ),
-        )
+    "platformio": {
+        "": (("version", "board", "framework"), ("options",)),
+        "none": ((), ()),
+        "bare": ((), ()),
     },
+    "upload": {"": (("protocol",), _UPLOAD), "none": ((), ("protocol", *_UPLOAD))},
     "sources": {"": (("board", "memory"), ("power", "upload", "usb"))},
 }
 PROTOCOLS = ("dfu-util", "esptool", "openocd", "platformio", "pyocd", "uf2")
@@ -190,9 +196,10 @@ class _File:
         return value
 
     def check_platform(self, profile: DeviceProfile) -> None:
-        needed = _NEEDED_BY_REAL if profile.real else _NEEDED_BY_PLATFORM.get(profile.platform, ())
+        by_default = _NEEDED_BY_REAL if profile.real else ()
+        needed = _NEEDED_BY_PLATFORM.get(profile.platform, by_default)
         for key in needed:
-            if not getattr(profile, key) and (key, profile.platform) != ("platformio", "none"):
+            if not getattr(profile, key):
                 self.fail("platform", f"is {profile.platform!r}, which needs the field {key}")
         if profile.port and not NAME.fullmatch(profile.port):
             self.fail("port", f"is {profile.port!r}, not the name of a C file without .c")

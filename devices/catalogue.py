@@ -40,3 +40,24 @@ def find(name: str, folders: Iterable[Path] = ()) -> DeviceProfile:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UsageError(f"no board is called {name!r}", hint=f"{hint}known: {', '.join(known)}")
+
+
+def matching(
+    boards: Iterable[DeviceProfile],
+    *,
+    core: str | None = None,
+    platform: str | None = None,
+    min_flash: int = 0,
+    min_ram: int = 0,
+    real: bool | None = None,
+) -> list[DeviceProfile]:
+    """The boards that fit all of it; `core` may be the beginning of its name ("cortex-m")."""
+    return [
+        board
+        for board in boards
+        if board.core.startswith(core or "")
+        and platform in (None, board.platform)
+        and board.flash_bytes >= min_flash
+        and board.ram_bytes >= min_ram
+        and real in (None, board.real)
+    ]

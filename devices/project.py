@@ -28,9 +28,10 @@ CORE_DIR = ".platformio"
 _STAND_IN = f"{CORE_DIR}/packages/tool-scons"
 
 _COPIED = ("include", "lib", "platform", "ports", "src", "tflm")
+_HASHED = (*_COPIED, "framework")
 _IGNORED = shutil.ignore_patterns("__pycache__", "__init__.py")
-_SUFFIXES = ("c", "cc", "h", "py", "ld", "json")
-_PATTERNS = tuple(f"{folder}/**/*.{suffix}" for folder in _COPIED for suffix in _SUFFIXES)
+_SUFFIXES = ("c", "cc", "cpp", "h", "py", "ld", "json")
+_PATTERNS = tuple(f"{folder}/**/*.{suffix}" for folder in _HASHED for suffix in _SUFFIXES)
 # Set for our own builds: too large a firmware has to link, so that it can be said by how much.
 ANY_SIZE = "TINYDEPLOY_ANY_SIZE"
 # These go into td_build.h, which only the protocol includes.

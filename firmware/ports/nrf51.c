@@ -1,4 +1,7 @@
-/* nrf51.c: Nordic's nRF51: UART0 on the micro:bit's USB pins, TIMER0 as clock. */
+/* nrf51.c: Nordic's nRF51 and nRF52: UART0, TIMER0 as clock.
+ *
+ * TD_UART_PIN_TX and TD_UART_PIN_RX are the micro:bit's unless the board's `defines` name others.
+ * TD_NRF52 is for what only the nRF52 has. */
 #include "td_port.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
@@ -16,8 +19,16 @@
 #define UART_BAUDRATE REGISTER(UART_BASE + 0x524u)
 #define ENABLE_UART 4u
 #define BAUDRATE_115200 0x01D7E000u
-#define PIN_TX 24u
-#define PIN_RX 25u
+#ifndef TD_UART_PIN_TX
+#define TD_UART_PIN_TX 24u
+#define TD_UART_PIN_RX 25u
+#endif
+
+#ifdef TD_NRF52
+#define CLOCK_START_CRYSTAL REGISTER(0x40000000u)
+#define CLOCK_CRYSTAL_STARTED REGISTER(0x40000100u)
+#define FLASH_CACHE REGISTER(0x4001E540u)
+#endif
 
 #define TIMER_BASE 0x40008000u
 #define TIMER_START REGISTER(TIMER_BASE + 0x000u)
@@ -30,8 +41,14 @@
 
 void td_port_init(void)
 {
-    UART_PIN_TX = PIN_TX;
-    UART_PIN_RX = PIN_RX;
+#ifdef TD_NRF52
+    CLOCK_START_CRYSTAL = 1;    /* the oscillator after reset is too far off for a UART */
+    while (CLOCK_CRYSTAL_STARTED == 0) {
+    }
+    FLASH_CACHE = 1;
+#endif
+    UART_PIN_TX = TD_UART_PIN_TX;
+    UART_PIN_RX = TD_UART_PIN_RX;
     UART_BAUDRATE = BAUDRATE_115200;
     UART_ENABLE = ENABLE_UART;
     UART_START_TX = 1;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinydeploy.devices.boardfile import load
-from tinydeploy.devices.catalogue import SHIPPED, find, load_all
+from tinydeploy.devices.catalogue import SHIPPED, find, load_all, matching
 from tinydeploy.errors import UsageError
 
 QEMU_BOARDS = [f"qemu-cortex-m{n}" for n in (0, 3, 33, 4, 55, 7)] + ["qemu-rv32"]
@@ -43,16 +44,55 @@ def write(folder: Path, text: str, name: str = "mine") -> Path:
     return path
 
 
+CORES = (
+    "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33",
+    "xtensa-lx6", "xtensa-lx7", "rv32imc", "rv32imac",
+)  # fmt: skip
+
+
 def test_shipped_boards(root: Path) -> None:
     boards = load_all()
-    assert [*boards] == sorted(["host", "loopback", *QEMU_BOARDS])
+    emulated = [name for name, board in boards.items() if not board.real]
+    assert emulated == sorted(["host", "loopback", *QEMU_BOARDS])
     for name, board in boards.items():
         assert board.name == name and board.description
         assert board.source == str(SHIPPED / f"{name}.toml")
-        if board.platform != "host":
-            assert (root / "firmware" / "ports" / f"{board.port}.c").is_file()
+        if board.port:
+            assert [*(root / "firmware" / "ports").glob(f"{board.port}.c*")]
     for name in QEMU_BOARDS:
         assert boards[name].counts_instructions and not boards[name].measures_time
+
+
+def test_shipped_real_boards() -> None:
+    boards = [board for board in load_all().values() if board.real]
+    assert len(boards) >= 24
+    assert {board.core for board in boards} == set(CORES)
+    for board in boards:
+        assert board.measures_time and not board.counts_instructions, board.name
+        assert board.sources["board"].startswith("https://"), board.name
+        assert not board.tested_on_hardware, "says who tried it, and how"
+        assert board.fpu == (board.core not in _WITHOUT_FPU), board.name
+        assert board.dsp == (board.core in ("cortex-m4", "cortex-m7", "cortex-m33")), board.name
+        # A platform without a version is another one tomorrow.
+        version = board.platformio.get("version", "1.0.0")
+        assert re.fullmatch(r"\d+\.\d+\.\d+|https://\S+#[0-9a-f]{40}", version), board.name
+    measured = {board.name: board.active_mw for board in boards if board.active_mw}
+    assert measured["nucleo-l4r5zi"] == 44.3 and len(measured) >= 8
+
+
+_WITHOUT_FPU = ("cortex-m0plus", "cortex-m3", "rv32imc", "rv32imac")
+
+
+def test_boards_are_filtered() -> None:
+    boards = [*load_all().values()]
+    assert {b.name for b in matching(boards, core="xtensa")} == {
+        "esp32-devkitc", "esp32-s3-devkitc-1", "xiao-esp32s3",
+    }  # fmt: skip
+    assert {b.platform for b in matching(boards, platform="teensy")} == {"teensy"}
+    large = matching(boards, min_ram=600_000, min_flash=2_000_000, real=True)
+    assert {b.name for b in large} == {"nucleo-h7a3zi-q", "nucleo-l4r5zi", "nucleo-u575zi-q"}
+    assert {b.name for b in matching(boards, real=False)} == {"host", "loopback", *QEMU_BOARDS}
+    assert matching(boards) == boards
 
 
 def test_reads_a_good_file(tmp_path: Path) -> None:
@@ -102,6 +142,7 @@ description = "A real board"
 core = "cortex-m4"
 platform = "ststm32"
 mcu = "STM32L4R5ZIT6"
+port = "arduino"
 clock_hz = 120_000_000
 flash_bytes = 0x1000
 ram_bytes = 0x800
@@ -139,30 +180,31 @@ def test_reads_a_real_board(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "says"),
     [
-        ('["0483:374b"]', '["0483:374B"]', 10, "usb holds '0483:374B', not vid:pid"),
-        ("supply_v = 3", "supply_v = 12.0", 11, "supply_v is 12, no microcontroller"),
-        ("supply_v = 3", "supply_v = 0", 11, "supply_v is 0, not a number above 0"),
-        ("supply_v = 3", 'supply_v = "3"', 11, "supply_v is '3', not a number above 0"),
-        ("supply_v = 3", "", 13, "supply_v is missing"),
-        ("active_mw = 40.5", "active_mw = -1", 12, "active_mw is -1, not a number above 0"),
-        ("active_mw = 40.5", "active_mw = inf", 12, "active_mw is inf, not a number above 0"),
-        ("active_mw = 40.5", "", 13, "active_mw is missing"),
-        ("clock_hz = 120_000_000", "clock_hz = 0", 5, "clock_hz is 0"),
-        ("usb = ", "baud = 0\nusb = ", 10, "baud is 0"),
+        ('["0483:374b"]', '["0483:374B"]', 11, "usb holds '0483:374B', not vid:pid"),
+        ("supply_v = 3", "supply_v = 12.0", 12, "supply_v is 12, no microcontroller"),
+        ("supply_v = 3", "supply_v = 0", 12, "supply_v is 0, not a number above 0"),
+        ("supply_v = 3", 'supply_v = "3"', 12, "supply_v is '3', not a number above 0"),
+        ("supply_v = 3", "", 14, "supply_v is missing"),
+        ("active_mw = 40.5", "active_mw = -1", 13, "active_mw is -1, not a number above 0"),
+        ("active_mw = 40.5", "active_mw = inf", 13, "active_mw is inf, not a number above 0"),
+        ("active_mw = 40.5", "", 14, "active_mw is missing"),
+        ("clock_hz = 120_000_000", "clock_hz = 0", 6, "clock_hz is 0"),
+        ("usb = ", "baud = 0\nusb = ", 11, "baud is 0"),
         ('mcu = "STM32L4R5ZIT6"', "", 3, "needs the field mcu"),
-        ('version = "19.6.0"', "", 14, "platformio.version is missing"),
-        ('framework = "arduino"', 'frame = "arduino"', 14, "platformio.framework is missing"),
+        ('port = "arduino"', "", 3, "needs the field port"),
+        ('version = "19.6.0"', "", 15, "platformio.version is missing"),
+        ('framework = "arduino"', 'frame = "arduino"', 15, "platformio.framework is missing"),
         (
             'framework = "arduino"',
             'framework = "arduino"\nx = "y"',
-            18,
+            19,
             "platformio.x is no setting",
         ),
-        ('protocol = "openocd"', 'protocol = "telepathy"', 20, "upload.protocol is 'telepathy'"),
-        ('protocol = "openocd"', "", 19, "upload.protocol is missing"),
-        ("openocd_config =", "openocd =", 21, "upload.openocd is no setting"),
-        ('memory = "a datasheet"', "", 23, "sources.memory is missing"),
-        ('power = "a measurement"', "", 23, "sources.power is missing"),
+        ('protocol = "openocd"', 'protocol = "telepathy"', 21, "upload.protocol is 'telepathy'"),
+        ('protocol = "openocd"', "", 20, "upload.protocol is missing"),
+        ("openocd_config =", "openocd =", 22, "upload.openocd is no setting"),
+        ('memory = "a datasheet"', "", 24, "sources.memory is missing"),
+        ('power = "a measurement"', "", 24, "sources.power is missing"),
     ],
 )
 def test_names_line_and_field_of_a_real_board(

@@ -29,7 +29,7 @@ from statistics import median_low
 from typing import Any
 
 import numpy as np
-from engine_goals import BASELINES, judge, means, ratios, read_baseline
+from engine_goals import BASELINES, counts, judge, means, ratios, read_baseline
 
 from tinydeploy.cli import wiring
 from tinydeploy.cli.render import table
@@ -208,6 +208,7 @@ def add_ratios(row: dict[str, Any], baseline: dict[tuple[str, str, str], dict[st
     row["per_mac"] = _per_mac(row)
     row["baseline"] = {"engine": key[1], "core": key[2], **baseline[key]} if key in baseline else {}
     row["ratios"] = ratios(row, baseline.get(key, {}))
+    row["counts"] = counts(row["ratios"])
 
 
 def _per_mac(row: dict[str, Any]) -> float | None:
@@ -219,7 +220,7 @@ def show(rows: Sequence[dict[str, Any]], verdicts: Sequence[dict[str, Any]]) -> 
     """The tables, for people."""
     head = (
         "model", "core", "optimize", "instructions", "/MAC", "cycles", "arena", "bound",
-        "RAM", "code", "flash", "equal", "instr. x", "cycles x", "RAM x", "flash x",
+        "RAM", "code", "flash", "equal", "instr. x", "cycles x", "counts", "RAM x", "flash x",
     )  # fmt: skip
     shown = [
         (
@@ -228,6 +229,7 @@ def show(rows: Sequence[dict[str, Any]], verdicts: Sequence[dict[str, Any]]) -> 
             *(row.get("engine_ram_bytes"), row.get("code_bytes"), row.get("engine_flash_bytes")),
             None if "error" in row else f"{row['outputs_equal']}/{row['samples']}",
             *(row["ratios"].get(f) for f in ("instructions", "cycles_model")),
+            row["counts"],
             *(row["ratios"].get(f) for f in ("engine_ram_bytes", "engine_flash_bytes")),
         )
         for row in rows

@@ -86,21 +86,30 @@ def ratios(row: dict[str, Any], figures: dict[str, int]) -> dict[str, float]:
     return {name: round(row[name] / value, 4) for name, value in figures.items() if row.get(name)}
 
 
+def counts(found: dict[str, Any]) -> bool | None:
+    """Whether a ratio of instructions counts: that of the modelled cycles is at most
+    CYCLES_MARGIN above it. None where no cycles are known for the core or in the baseline."""
+    instructions, cycles = found.get("instructions"), found.get("cycles_model")
+    if instructions is None or cycles is None:
+        return None
+    return bool(round(cycles - instructions, 4) <= CYCLES_MARGIN)
+
+
 def means(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Geometric means of all ratios for each core and optimize level, over the models compared."""
     groups: dict[tuple[str, str], list[dict[str, float]]] = {}
     for row in rows:
         if row.get("ratios"):
             groups.setdefault((row["core"], row["optimize"]), []).append(row["ratios"])
-    return [
-        {
-            "core": core,
-            "optimize": optimize,
-            "models": len(group),
-            **{name: _mean([r[name] for r in group if name in r], len(group)) for name in FIGURES},
+    found = []
+    for (core, optimize), group in groups.items():
+        averages = {
+            name: _mean([r[name] for r in group if name in r], len(group)) for name in FIGURES
         }
-        for (core, optimize), group in groups.items()
-    ]
+        head = {"core": core, "optimize": optimize, "models": len(group)}
+        worst = max((r["instructions"] for r in group if "instructions" in r), default=None)
+        found.append(head | averages | {"counts": counts(averages), "worst_instructions": worst})
+    return found
 
 
 def judge(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -131,10 +140,11 @@ def _verdict(goal: Goal, core: str, rows: Sequence[dict[str, Any]]) -> dict[str,
     if goal.worst and max(values) > goal.worst:
         said = f"missed: a model needs {max(values):.2f}, above {goal.worst:.2f}"
     if goal.figure == "instructions" and not said.startswith("missed"):
-        cycles = [row["ratios"].get("cycles_model") for row in rows]
-        far = [c - r for c, r in zip(cycles, values, strict=False) if c and c - r > CYCLES_MARGIN]
+        far = [row for row in rows if counts(row["ratios"]) is False]
         if far:
-            said = f"does not count: modelled cycles are {max(far):.2f} above"
+            above = [row["ratios"]["cycles_model"] - row["ratios"]["instructions"] for row in far]
+            names = ", ".join(row["model"] for row in far)
+            said = f"does not count: cycles are {max(above):.2f} above ({names})"
     return {
         "figure": goal.figure,
         "core": core,

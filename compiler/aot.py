@@ -80,6 +80,7 @@ class AotCompiler:
             arena_bytes=plan.arena_bytes,
             profiled_layers=len(graph.ops) if profile else 0,
             arena_bound_bytes=plan.lower_bound_bytes,
+            choices=program.choices,
         )
 
     def native(self, model: Path, *, optimize: str = "balanced") -> Predictor:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tinydeploy.types import KernelChoice
+
 Role = Literal["weights", "tables"]
 
 
@@ -52,7 +54,8 @@ class Program:
     `aliases` maps a tensor to the tensor whose memory it is (RESHAPE). `tensor_bytes` holds the
     size of every tensor that lives in the arena; indices from the graph's number of tensors on are
     temporary memory of a lowering. `persistent` are the tensors that keep their value between
-    invokes, each with the byte that fills it at the start.
+    invokes, each with the byte that fills it at the start. `choices` are the kernels that were
+    weighed.
     """
 
     calls: tuple[Call, ...]
@@ -61,6 +64,7 @@ class Program:
     tensor_bytes: Mapping[int, int]
     aliases: Mapping[int, int] = field(default_factory=dict)
     persistent: Mapping[int, int] = field(default_factory=dict)
+    choices: tuple[KernelChoice, ...] = ()
 
     def root(self, tensor: int) -> int:
         """The tensor whose memory `tensor` uses."""

@@ -171,12 +171,30 @@ class DeviceProfile:
 
 # ---------------------------------------------------------------- builds and measurements
 @dataclass(frozen=True)
+class KernelChoice:
+    """A kernel that could compute a layer, with what it was judged by.
+
+    `instructions` and `cycles` of an inference are estimated from the kernel's code and the layer's
+    shape; `cycles` is None where the core has no published table or none was worked out. The
+    layer's constants take `flash_bytes`.
+    """
+
+    layer: int
+    kernel: str
+    instructions: int
+    cycles: int | None
+    flash_bytes: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
 class Compiled:
     """C sources of one model for one core, in `directory`; `files` are relative to it.
 
     `profiled_layers` is the number of layers that the sources mark (`td_profile_mark`), 0 in all
     sources but those made for a profile. `arena_bound_bytes` is what no plan of the arena can be
-    below, None where no plan was made here.
+    below, None where no plan was made here. `choices` are the kernels that were weighed for each
+    layer for which the core has kernels of its own.
     """
 
     directory: Path
@@ -188,6 +206,7 @@ class Compiled:
     unsupported: tuple[str, ...] = ()
     profiled_layers: int = 0
     arena_bound_bytes: int | None = None
+    choices: tuple[KernelChoice, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tinydeploy.cli import options
-from tinydeploy.cli.render import print_json
+from tinydeploy.cli.render import print_json, table
 
 
 @click.command()
@@ -49,3 +49,8 @@ def command(
     bound = compiled.arena_bound_bytes
     proven = "" if bound is None else f" (no plan of these kernels can be below {bound:,} B)"
     click.echo(f"arena {compiled.arena_bytes:,} B{proven}")
+    if compiled.choices:
+        head = ("layer", "kernel", "instructions", "cycles", "flash B", "chosen")
+        rows = [dataclasses.astuple(choice) for choice in compiled.choices]
+        click.echo(f"\nKernels weighed for {optimize} (estimates of an inference)")
+        click.echo(table(head, rows))

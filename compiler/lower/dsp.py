@@ -18,27 +18,47 @@ from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.layer import Layer, read_conv, read_matmul
 from tinydeploy.compiler.lower.packing import bytes_of_words, input_pairs, join_two, padded
 from tinydeploy.compiler.lower.requant import Requant, requant
-from tinydeploy.compiler.lower.variant import Candidate, Variant
+from tinydeploy.compiler.lower.variant import Candidate, Cost, Variant
 from tinydeploy.compiler.program import Call, Data
 
 
 @dataclass(frozen=True)
 class Block:
-    """A kernel for a block of channels; instruction counts are those of the assembler."""
+    """A kernel for a block of channels, and what its assembler takes, by step and by block."""
 
     kernel: str
     pixels: int
     channels: int
     group: int  # inputs a step
     wide: bool  # int16 weights
-    step_instructions: int
-    block_instructions: int
+    step: Cost
+    block: Cost
+
+    @property
+    def form(self) -> str:
+        """The weights, as the table of choices calls them."""
+        return "int16 weights" if self.wide else "int8 weights"
+
+    def cost(self, layer: Layer, widening: Cost) -> Cost:
+        """Of all blocks of a layer; `widening` is that of an input."""
+        calls, blocks, steps = (
+            -(-count // size)
+            for count, size in (
+                (layer.rows, self.pixels),
+                (layer.channels, self.channels),
+                (layer.depth, self.group),
+            )
+        )
+        one_block = self.step.times(steps).plus(self.block)
+        inputs = self.pixels * layer.depth
+        return one_block.times(blocks).plus(widening.times(inputs)).times(calls)
 
 
-TRIPLE_W8 = Block("td_triple_w8", 3, 2, 4, False, 17, 53)
-TRIPLE_W16 = Block("td_triple_w16", 3, 2, 4, True, 16, 44)
-QUAD_W8 = Block("td_quad_w8", 1, 4, 8, False, 27, 46)
-QUAD_W16 = Block("td_quad_w16", 1, 4, 8, True, 21, 40)
+TRIPLE_W8 = Block("td_triple_w8", 3, 2, 4, False, Cost(17.2, 25.5), Cost(53, 75))
+TRIPLE_W16 = Block("td_triple_w16", 3, 2, 4, True, Cost(16.2, 26.5), Cost(44, 66))
+QUAD_W8 = Block("td_quad_w8", 1, 4, 8, False, Cost(27.7, 40.5), Cost(46, 62))
+QUAD_W16 = Block("td_quad_w16", 1, 4, 8, True, Cost(21.7, 42.5), Cost(40, 56))
+WIDEN = Cost(1.2, 2.0)
 
 
 def _matmul(block: Block, call: Call) -> Candidate | None:
@@ -51,7 +71,7 @@ def _matmul(block: Block, call: Call) -> Candidate | None:
         return None
     params, scratch = _pixels(block, *made)
     replaced = _replace(call, "td_matmul_s8_dsp", params, scratch)
-    return Candidate(replaced, _pixel_instructions(block, layer))
+    return Candidate(replaced, *block.cost(layer, WIDEN), block.form)
 
 
 def _vector(block: Block, call: Call) -> Candidate | None:
@@ -67,9 +87,7 @@ def _vector(block: Block, call: Call) -> Candidate | None:
     replaced = _replace(
         call, "td_vector_s8_dsp", {"product": params, "quad": f"{block.kernel}_dsp"}, scratch
     )
-    blocks = params["padded_channels"] // block.channels
-    steps = params["block"]["groups"] * block.step_instructions
-    return Candidate(replaced, blocks * (steps + block.block_instructions) + 1.1 * layer.depth)
+    return Candidate(replaced, *block.cost(layer, WIDEN), block.form)
 
 
 def _conv(block: Block, call: Call) -> Candidate | None:
@@ -96,7 +114,7 @@ def _conv(block: Block, call: Call) -> Candidate | None:
         outer |= {"strip": scratch, "strip_row": row}
         scratch += w["k_h"] * (row + w["k_w"] * w["in_c"] % 4)
     replaced = _replace(call, kernel, {**outer, "matmul": params}, scratch)
-    return Candidate(replaced, _pixel_instructions(block, layer))
+    return Candidate(replaced, *block.cost(layer, WIDEN), block.form)
 
 
 def _strip_order(layer: Layer) -> np.ndarray:
@@ -174,19 +192,6 @@ def _aside(params: Mapping[str, Any]) -> int:
     """Bytes for a pixel's outputs where channels are padded."""
     padded_channels = int(params["padded_channels"])
     return padded_channels if padded_channels != params["channels"] else 0
-
-
-def _pixel_instructions(block: Block, layer: Layer) -> float:
-    calls, blocks, steps = (
-        -(-count // size)
-        for count, size in (
-            (layer.rows, block.pixels),
-            (layer.channels, block.channels),
-            (layer.depth, block.group),
-        )
-    )
-    one_block = steps * block.step_instructions + block.block_instructions
-    return calls * (blocks * one_block + 1.2 * block.pixels * layer.depth)
 
 
 def _replace(call: Call, kernel: str, params: Mapping[str, Any], scratch_bytes: int) -> Call:

@@ -11,7 +11,7 @@ import numpy as np
 from tinydeploy.compiler.lower.layer import Layer, read_depthwise
 from tinydeploy.compiler.lower.packing import bytes_of_words, padded
 from tinydeploy.compiler.lower.requant import Requant, requant
-from tinydeploy.compiler.lower.variant import Candidate
+from tinydeploy.compiler.lower.variant import Candidate, Cost
 from tinydeploy.compiler.program import Call, Data
 
 _SCRATCH_LIMIT_BYTES = 8192
@@ -128,7 +128,8 @@ def _make(call: Call, across: Axis, along: Axis, *, along_rows: bool) -> Candida
         scratch_bytes=scratch,
         in_place=(0,) if reads_once and (same_size or shrinks or one_line) else (),
     )
-    return Candidate(replaced, _instructions(layer, across, pairs, line_pairs, words, by_three))
+    cost = _cost(layer, across, pairs, line_pairs, words, by_three)
+    return Candidate(replaced, *cost, "rows" if along_rows else "columns")
 
 
 def _line(stride: int, relu: bool) -> str:
@@ -157,14 +158,17 @@ def _constants(
     return np.concatenate([np.stack(head, axis=1), words], axis=1)
 
 
-def _instructions(
+def _cost(
     layer: Layer, across: Axis, pairs: int, line_pairs: int, words: int, by_three: bool
-) -> float:
+) -> Cost:
     """About what the kernels take, from their assembler and from counts of the emulator."""
     lines = layer.channels * across.out * layer.window["batches"]
     turned = across.stride if by_three else across.k
-    turning = 5 * turned * line_pairs + 15
+    turning = Cost(5, 7.5).times(turned * line_pairs).plus(Cost(15, 22))
     if by_three:
-        return lines * (pairs * 30 + 60 + turning)
-    taps = words * across.k
-    return lines * (pairs * (4.5 * taps + 26) + 20 * taps + 60 + turning)
+        line = Cost(30, 43).times(pairs).plus(Cost(60, 85))
+    else:
+        taps = words * across.k
+        line = Cost(4.5, 7).times(taps).plus(Cost(26, 38)).times(pairs)
+        line = line.plus(Cost(20, 29).times(taps)).plus(Cost(60, 85))
+    return line.plus(turning).times(lines)

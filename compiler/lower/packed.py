@@ -39,6 +39,17 @@ def _matmul(call: Call) -> Candidate | None:
     return _replace(call, layer, "td_matmul_s8_packed", {"product": product}, 0)
 
 
+def _vector(call: Call) -> Candidate | None:
+    layer = read_matmul(call)
+    if layer.rows != 1:
+        return None
+    weights = Data("weights", in_groups(padded(layer.weights, _GROUP), _GROUP))
+    replaced = dataclasses.replace(
+        call, kernel="td_vector_s8_packed", params={**call.params, "weights": weights}
+    )
+    return Candidate(replaced, layer.channels * (2.2 * layer.depth + 25))
+
+
 def _conv(call: Call) -> Candidate | None:
     layer = read_conv(call)
     product = _product(layer)
@@ -189,6 +200,7 @@ def _suits(target: Target) -> bool:
 
 
 VARIANTS = (
+    Variant("td_matmul_s8", _suits, _vector),
     Variant("td_matmul_s8", _suits, _matmul),
     Variant("td_conv_s8", _suits, _conv),
     Variant("td_depthwise_s8", _suits, _depthwise),

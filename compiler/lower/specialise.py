@@ -3,8 +3,10 @@
 Lowering knows only the portable kernels. Behind it, `specialise` offers every call to the variants
 of its kernel. A variant's `make` looks at the call (shapes, weights, factors, clamps), checks what
 the faster kernel demands of them, packs the weights the way it reads them, and returns a
-`Candidate`, or None. Of the candidates the cheapest is taken, by the price that the optimize level
-puts on a byte of flash; the portable call remains where there is none.
+`Candidate`, or None. Of the candidates the cheapest is taken: by modelled cycles where all of them
+tell theirs (fewer instructions that take more cycles are no gain), otherwise by instructions, and
+by the price that the optimize level puts on a byte of flash. The portable call remains where there
+is no candidate.
 
 To add kernels for a core: write `make` functions in a file of their own beside this one (`layer.py`
 turns a portable call back into arrays by channel), list them in its table `VARIANTS`, and name that
@@ -15,34 +17,59 @@ the core's feature macro, and their structs to a header that td_kernels.h includ
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from tinydeploy.compiler.lower import dsp, mve, packed
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.variant import Candidate, Variant
 from tinydeploy.compiler.program import Call, Program
+from tinydeploy.types import KernelChoice
 
 _VARIANTS: tuple[Variant, ...] = (*dsp.VARIANTS, *mve.VARIANTS, *packed.VARIANTS)
 
-# How many instructions an inference a byte of flash may cost: `size` saves flash wherever it can,
-# `speed` spends it.
-INSTRUCTIONS_A_BYTE = {"size": 10_000.0, "balanced": 100.0, "speed": 0.01}
+# How many cycles (or instructions) of an inference a byte of flash is worth: `size` saves flash
+# wherever it can, `speed` spends it.
+CYCLES_A_BYTE = {"size": 10_000.0, "balanced": 100.0, "speed": 0.01}
 
 
 def specialise(program: Program, target: Target) -> Program:
-    """The same program with the cheapest kernels for a target."""
-    calls = tuple(_cheapest(call, target) for call in program.calls)
-    return dataclasses.replace(program, calls=calls)
+    """The same program with the cheapest kernels for a target, and what they were chosen from."""
+    calls, choices = [], []
+    for call in program.calls:
+        candidates = _candidates(call, target)
+        if not candidates:
+            calls.append(call)
+            continue
+        cheapest = _cheapest(candidates, target.optimize)
+        calls.append(cheapest.call)
+        choices += [_choice(c, cheapest) for c in candidates]
+    return dataclasses.replace(program, calls=tuple(calls), choices=tuple(choices))
 
 
-def _cheapest(call: Call, target: Target) -> Call:
+def _candidates(call: Call, target: Target) -> list[Candidate]:
     variants = [v for v in _VARIANTS if v.portable == call.kernel and v.suits(target)]
     made = [v.make(call) for v in variants]
-    candidates = [candidate for candidate in made if candidate is not None]
-    if not candidates:
-        return call
-    return min(candidates, key=lambda c: price(c, target.optimize)).call
+    return [candidate for candidate in made if candidate is not None]
 
 
-def price(candidate: Candidate, optimize: str) -> float:
-    """What the choice is made by: instructions, and flash in the coin of instructions."""
-    return candidate.instructions + INSTRUCTIONS_A_BYTE[optimize] * candidate.flash_bytes
+def _cheapest(candidates: Sequence[Candidate], optimize: str) -> Candidate:
+    return min(candidates, key=lambda c: price(c, candidates, optimize))
+
+
+def price(candidate: Candidate, among: Sequence[Candidate], optimize: str) -> float:
+    """What the choice is made by: the work, and flash in the coin of work."""
+    timed = [c.cycles for c in among if c.cycles is not None]
+    cycles = candidate.cycles if len(timed) == len(among) else None
+    work = candidate.instructions if cycles is None else cycles
+    return work + CYCLES_A_BYTE[optimize] * candidate.flash_bytes
+
+
+def _choice(candidate: Candidate, cheapest: Candidate) -> KernelChoice:
+    return KernelChoice(
+        layer=candidate.call.op_index,
+        kernel=candidate.name,
+        instructions=round(candidate.instructions),
+        cycles=None if candidate.cycles is None else round(candidate.cycles),
+        flash_bytes=candidate.flash_bytes,
+        chosen=candidate is cheapest,
+    )

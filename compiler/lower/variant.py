@@ -4,18 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.program import Call, Data
 
 
+class Cost(NamedTuple):
+    """Instructions, and cycles by the published timings of a Cortex-M4 (Arm DDI 0439D).
+
+    As in `cycles_model`: 1 for arithmetic and a store, 1 + N for a load of N words (a single load
+    behind another one 1), 3 for a jump that is taken.
+    """
+
+    instructions: float
+    cycles: float
+
+    def plus(self, other: Cost) -> Cost:
+        """Both, one after the other."""
+        return Cost(self.instructions + other.instructions, self.cycles + other.cycles)
+
+    def times(self, count: float) -> Cost:
+        """The same so often."""
+        return Cost(self.instructions * count, self.cycles * count)
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """A call of a faster kernel, and about how many instructions it takes on an inference."""
+    """A call of a faster kernel, about how many instructions it takes on an inference, and cycles.
+
+    Cycles are None where the core has no published timings or nothing was counted. `form` tells
+    candidates of one kernel apart.
+    """
 
     call: Call
     instructions: float
+    cycles: float | None = None
+    form: str = ""
+
+    @property
+    def name(self) -> str:
+        """The kernel, and its form."""
+        return f"{self.call.kernel} ({self.form})" if self.form else self.call.kernel
 
     @property
     def flash_bytes(self) -> int:

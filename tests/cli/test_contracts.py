@@ -55,6 +55,9 @@ def test_compile_leaves_sources_that_compile(tmp_path: Path) -> None:
 def test_compile_names_the_device(tmp_path: Path) -> None:
     found = answer("compile", INT8, "--device", "qemu-cortex-m0", "--out", tmp_path / "c")
     assert "td_model.c" in found["files"]
+    chosen = [c for c in found["choices"] if c["chosen"]]
+    assert chosen and all(c["flash_bytes"] >= 0 and c["instructions"] > 0 for c in chosen)
+    assert len({c["layer"] for c in chosen}) == len({c["layer"] for c in found["choices"]})
 
 
 def test_compile_bundles_for_tflite_micro(tmp_path: Path) -> None:

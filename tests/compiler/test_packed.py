@@ -79,7 +79,7 @@ def elementwise(m: Layers) -> list[Layer]:
 
 
 KINDS = (products, parted, convolutions, depthwise, elementwise)
-KERNELS = {"matmul", "conv", "depthwise", "add"}
+KERNELS = {"matmul", "vector", "conv", "depthwise", "add"}
 
 
 def assert_chosen(kernels: list[str]) -> None:

@@ -41,6 +41,10 @@ struct td_conv_s8_packed {
 void td_conv_s8_packed(const struct td_conv_s8_packed *p, const int8_t *in, int8_t *out,
                        void *scratch);
 
+/* One row, of whose inputs each meets every weight once: nothing to pack. `weights` as those of
+ * td_matmul_s8, but the last group is padded; `rows` is not used. */
+void td_vector_s8_packed(const struct td_matmul_s8 *p, const int8_t *in, int8_t *out);
+
 /* One output channel for each input channel. Channel by channel, the image is packed to a plane
  * that holds a third of a strip of output rows in each field; the sums take its place.
  * scratch: (third - 1) * stride_h + reach_h rows of (out_w - 1) * stride_w + reach_w pairs of

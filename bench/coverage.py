@@ -3,90 +3,70 @@
     python bench/coverage.py --json OUT [--cases N] [--board-cases N] [--boards NAME ...]
 
 Natively, every case is compared with TFLite-Micro on the host: integers byte for byte, floats
-within 1e-5 + 1e-4 |reference|. On the emulated boards, outputs are compared byte for byte with the
-native build's, floats too; many small layers share one firmware. A type that TFLite-Micro itself
-does not run is listed with its message. Exits 1 on a disagreement, or where TFLite-Micro runs a
-type that this engine refuses.
+within 1e-5 + 1e-4 |reference|. Half of the layers have their parameters at the limits
+(tests/compiler/limit_layers.py). On the emulated boards a sample of the same cases is compared byte
+for byte with the native build, floats too; many layers share one firmware, a graph has its own. A
+type that TFLite-Micro does not run is listed with its message; single cases that TFLite-Micro does
+not run are counted, and so are those that this engine refuses because a sum or factor does not fit
+its type (where TFLite-Micro's is undefined). Exits 1 on a disagreement, or where TFLite-Micro runs
+what this engine refuses for another reason.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from coverage_cases import GRAPHS, Case, Made, cases_of, make_model, names_and_types
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests/compiler"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/compiler"))
 
-from comparing import random_inputs  # noqa: E402
-from more_layers import MORE_LAYERS  # noqa: E402
-from random_graphs import GraphMaker  # noqa: E402
-from random_layers import LAYERS, Layer, LayerMaker  # noqa: E402
+from comparing import random_inputs
 
-from tinydeploy.compiler.aot import AotCompiler  # noqa: E402
-from tinydeploy.devices.catalogue import find  # noqa: E402
-from tinydeploy.devices.emulator import QemuRunner  # noqa: E402
-from tinydeploy.devices.platformio import PlatformioBuilder  # noqa: E402
-from tinydeploy.errors import DoesNotFitError, TinydeployError, UnsupportedModelError  # noqa: E402
-from tinydeploy.pipeline.interpreters import TfliteMicro  # noqa: E402
+from tinydeploy.compiler.aot import AotCompiler
+from tinydeploy.devices.catalogue import find
+from tinydeploy.devices.emulator import QemuRunner
+from tinydeploy.devices.platformio import PlatformioBuilder
+from tinydeploy.errors import DoesNotFitError, TinydeployError
+from tinydeploy.pipeline.interpreters import TfliteMicro
 
-BOARDS = ("qemu-cortex-m4", "qemu-cortex-m0", "qemu-rv32", "qemu-cortex-m55")
-COMMON_TYPES = ("int8", "int16", "float32")
+BOARDS = (
+    "qemu-cortex-m0",
+    "qemu-cortex-m3",
+    "qemu-cortex-m4",
+    "qemu-cortex-m7",
+    "qemu-cortex-m33",
+    "qemu-cortex-m55",
+    "qemu-rv32",
+)
 # What TFLite-Micro takes, but computes from memory that it never set.
 UNDEFINED = {
     ("GREATER", "int16"): "runs, but scales by parameters that are set for int8 only",
 }
+# Why this engine refuses what TFLite-Micro computes with overflow, or clamps to nothing.
+TOO_LARGE = (
+    "can exceed",
+    "too small",
+    "too large",
+    "more than 32 bits",
+    "far below",
+    "out of range",
+    "leaves no value",
+    "scale of 1 or more",
+)
 SAMPLES = 6
 BOARD_SAMPLES = 3
 LAYERS_A_FIRMWARE = 24
 WORKERS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A layer in a model: the operators in it, and which of the model's outputs are its own."""
-
-    operators: tuple[str, ...]
-    outputs: range
-
-
-def add_layer(maker: LayerMaker, name: str) -> Layer:
-    """One random layer of a name in either table."""
-    if name in MORE_LAYERS:
-        return MORE_LAYERS[name][0](maker, name)
-    return LAYERS[name](maker)
-
-
-def make_model(path: Path, dtype: str, names: Sequence[str], seed: int) -> list[Case]:
-    """Write a model with a layer for each name, side by side."""
-    maker = LayerMaker(seed, dtype)
-    inputs: list[int] = []
-    outputs: list[int] = []
-    cases = []
-    for name in names:
-        before = len(maker.model.ops)
-        a, b = add_layer(maker, name)
-        ops = {maker.model.codes[op.opcodeIndex] for op in maker.model.ops[before:]}
-        cases.append(Case(tuple(sorted(ops)), range(len(outputs), len(outputs) + len(b))))
-        inputs += a
-        outputs += b
-    path.write_bytes(maker.model.build(inputs, outputs))
-    return cases
-
-
-def make_graph(path: Path, dtype: str, seed: int) -> list[Case]:
-    """Write a random graph of up to 40 layers; it is one case."""
-    path.write_bytes(GraphMaker(seed, dtype).build(8 + seed % 33))
-    return [Case(("(graphs)",), range(0, 1 << 16))]
 
 
 def agrees(ours: np.ndarray, theirs: np.ndarray) -> bool:
@@ -107,25 +87,21 @@ class Coverage:
 
     def __init__(self) -> None:
         self.counts: dict[tuple[str, str, str], list[int]] = {}
-        self.refused: dict[tuple[str, str], str] = {}
+        self.refused: dict[tuple[str, str], Counter[str]] = {}
+        self.too_large: dict[tuple[str, str], Counter[str]] = {}
         self.wrong: list[str] = []
-        self.compiled: set[tuple[str, str]] = set()
+        self.ran: list[Case] = []
 
-    def count(self, case: Case, dtype: str, core: str, good: bool, model: str) -> None:
-        """One case more."""
-        for operator in case.operators:
-            pair = self.counts.setdefault((operator, dtype, core), [0, 0])
-            pair[0] += good
-            pair[1] += 1
-        if not good:
-            self.wrong.append(f"{'+'.join(case.operators)} {dtype} on {core} ({model})")
-
-    def compare(
-        self, cases: list[Case], dtype: str, core: str, model: str, same: list[bool]
-    ) -> None:
+    def compare(self, made: list[Made], core: str, same: list[bool]) -> None:
         """Count cases by whether all their outputs agree."""
-        for case in cases:
-            self.count(case, dtype, core, all(same[case.outputs.start : case.outputs.stop]), model)
+        for one in made:
+            good = all(same[one.outputs.start : one.outputs.stop])
+            for operator in one.operators:
+                pair = self.counts.setdefault((operator, one.case.dtype, core), [0, 0])
+                pair[0] += good
+                pair[1] += 1
+            if not good:
+                self.wrong.append(f"{one.case} on {core}")
 
     def as_json(self, cores: Sequence[str]) -> dict[str, Any]:
         """Nested: operator, type, core."""
@@ -133,46 +109,71 @@ class Coverage:
         for (operator, dtype, core), (good, cases) in sorted(self.counts.items()):
             entry = ops.setdefault(operator, {}).setdefault(dtype, {})
             entry[core] = {"agree": good, "cases": cases}
-        for (operator, dtype), message in sorted(self.refused.items()):
-            ops.setdefault(operator, {}).setdefault(dtype, {})["tflm_refuses"] = message
-        return {"cores": list(cores), "operators": ops, "disagreements": self.wrong}
+        for key, table in (("tflm_refuses", self.refused), ("does_not_fit", self.too_large)):
+            for (operator, dtype), messages in sorted(table.items()):
+                ops.setdefault(operator, {}).setdefault(dtype, {})[key] = dict(messages)
+        totals = {core: self.total(core) for core in cores}
+        return {"totals": totals, "operators": ops, "disagreements": self.wrong}
+
+    def total(self, core: str) -> dict[str, int]:
+        """Cases on a core; a case of two operators counts for both."""
+        pairs = [pair for key, pair in self.counts.items() if key[2] == core]
+        return {"agree": sum(p[0] for p in pairs), "cases": sum(p[1] for p in pairs)}
 
 
-def native(coverage: Coverage, folder: Path, dtype: str, name: str, count: int, seed: int) -> None:
-    """Cases of one operator and type against TFLite-Micro."""
-    if (name, dtype) in UNDEFINED:
-        coverage.refused[name, dtype] = UNDEFINED[name, dtype]
+def run_natively(coverage: Coverage, folder: Path, cases: Sequence[Case]) -> None:
+    """All cases of one operator and type; where not even the first one runs, none is tried."""
+    key = (cases[0].name, cases[0].dtype)
+    if key in UNDEFINED:
+        coverage.refused[key] = Counter({UNDEFINED[key]: len(cases)})
         return
-    model = folder / f"{name.strip('()')}_{dtype}_{seed}.tflite"
     try:
-        if name == "(graphs)":
-            cases = make_graph(model, dtype, seed)
-        else:
-            cases = make_model(model, dtype, [name] * count, seed)
-    except KeyError:  # a type for which the layer has no meaning
+        if native(coverage, folder, cases):
+            return
+        if native(coverage, folder, cases[:1]):
+            halve(coverage, folder, cases[1:])
+        elif len(cases) > 1 and native(coverage, folder, cases[2:3]):
+            halve(coverage, folder, [cases[1], *cases[3:]])
+    except KeyError:  # a type in which the layer has no meaning
         return
-    inputs = random_inputs(model, SAMPLES, seed)
+
+
+def halve(coverage: Coverage, folder: Path, cases: Sequence[Case]) -> None:
+    """Find the cases that are refused, and count the others."""
+    if not native(coverage, folder, cases) and len(cases) > 1:
+        halve(coverage, folder, cases[: len(cases) // 2])
+        halve(coverage, folder, cases[len(cases) // 2 :])
+
+
+def native(coverage: Coverage, folder: Path, cases: Sequence[Case]) -> bool:
+    """Compare cases with TFLite-Micro; False where one engine refuses. A lone one is counted."""
+    first = cases[0]
+    model = folder / f"{first.name.strip('()')}_{first.dtype}_{first.seed}_{len(cases)}.tflite"
+    made = make_model(model, cases)
+    inputs = random_inputs(model, SAMPLES, first.seed)
     try:
         with TfliteMicro(model) as reference:
             expected = reference.predict(inputs)
-    except TinydeployError as error:
-        coverage.refused[shown(name), dtype] = reason(str(error))
-        return
-    try:
         outputs = AotCompiler().native(model).predict(inputs)
-    except UnsupportedModelError as error:
-        coverage.wrong.append(f"{name} {dtype}: TFLite-Micro runs what is refused: {error}")
-        return
-    if name != "(graphs)":
-        coverage.compiled.add((name, dtype))
+    except TinydeployError as error:
+        if len(cases) == 1:
+            refuse(coverage, first, str(error))
+        return False
+    coverage.ran += cases
     same = [agrees(a, b) for a, b in zip(outputs, expected, strict=True)]
-    coverage.compare(cases, dtype, "native", str(model.name), same)
+    coverage.compare(made, "native", same)
+    return True
 
 
-def shown(name: str) -> str:
-    """A name of random_layers.py as its operator."""
-    names = {"conv": "CONV_2D", "depthwise": "DEPTHWISE_CONV_2D", "pool": "AVERAGE_POOL_2D"}
-    return names.get(name, name.upper())
+def refuse(coverage: Coverage, case: Case, message: str) -> None:
+    """Count a case that one engine refuses."""
+    key = (case.name, case.dtype)
+    if "the aot engine" not in message:
+        coverage.refused.setdefault(key, Counter())[reason(message)] += 1
+    elif any(words in message for words in TOO_LARGE):
+        coverage.too_large.setdefault(key, Counter())[message.rsplit("): ", 1)[-1]] += 1
+    else:
+        coverage.wrong.append(f"{case}: TFLite-Micro runs what is refused: {message}")
 
 
 def reason(message: str) -> str:
@@ -182,68 +183,51 @@ def reason(message: str) -> str:
 
 
 def on_board(
-    coverage: Coverage, folder: Path, board: str, dtype: str, names: Sequence[str], seed: int
+    coverage: Coverage, folder: Path, board: str, cases: Sequence[Case], part: str
 ) -> None:
-    """Layers in one firmware against the native build; in two where they do not fit."""
-    folder = folder / f"{board}_{dtype}_{seed}_{len(names)}"
+    """Cases in one firmware against the native build; in two where they do not fit."""
+    folder = folder / f"{board}_{part}"
     folder.mkdir(parents=True, exist_ok=True)
     model, device = folder / "model.tflite", find(board)
-    cases = make_model(model, dtype, names, seed)
+    made = make_model(model, cases)
     try:
         compiled = AotCompiler().compile(model, folder / "source", device=device)
         build = PlatformioBuilder().build(compiled, model, device, folder / "build")
-        inputs = random_inputs(model, BOARD_SAMPLES, seed)
+        inputs = random_inputs(model, BOARD_SAMPLES, cases[0].seed)
         outputs, _ = QemuRunner().run(build, device, inputs)
     except DoesNotFitError:
-        half = len(names) // 2
+        half = len(cases) // 2
         if half == 0:
             raise
-        on_board(coverage, folder, board, dtype, names[:half], seed + 1)
-        on_board(coverage, folder, board, dtype, names[half:], seed + 2)
+        on_board(coverage, folder, board, cases[:half], part + "a")
+        on_board(coverage, folder, board, cases[half:], part + "b")
         return
     except TinydeployError as error:
-        coverage.wrong.append(f"{board} {dtype}, {len(names)} layers: {error}")
+        coverage.wrong.append(f"{cases[0]} and {len(cases) - 1} more on {board}: {error}")
         return
     expected = AotCompiler().native(model).predict(inputs)
     same = [same_bytes(a, b) for a, b in zip(outputs, expected, strict=True)]
-    coverage.compare(cases, dtype, board, str(model), same)
+    coverage.compare(made, board, same)
 
 
-def runnable(coverage: Coverage) -> dict[str, list[str]]:
-    """The names of layers by type that both engines run."""
-    result: dict[str, list[str]] = {}
-    for name, types in wanted().items():
-        for dtype in types:
-            if (name, dtype) in coverage.compiled:
-                result.setdefault(dtype, []).append(name)
+def parts(coverage: Coverage, count: int) -> list[list[Case]]:
+    """A sample of the cases that ran natively, as many as go into a firmware together."""
+    chosen: dict[str, list[Case]] = {}
+    taken: Counter[tuple[str, str, bool]] = Counter()
+    result = []
+    for case in sorted(coverage.ran, key=str):
+        key = (case.name, case.dtype, case.limits)
+        if taken[key] >= count:
+            continue
+        taken[key] += 1
+        if case.name == GRAPHS:
+            result.append([case])
+        else:
+            chosen.setdefault(case.dtype, []).append(case)
+    for cases in chosen.values():
+        starts = range(0, len(cases), LAYERS_A_FIRMWARE)
+        result += [cases[start : start + LAYERS_A_FIRMWARE] for start in starts]
     return result
-
-
-def wanted() -> dict[str, tuple[str, ...]]:
-    """Every layer's name and the types it is tried in."""
-    result: dict[str, tuple[str, ...]] = {"(graphs)": COMMON_TYPES}
-    result |= dict.fromkeys(LAYERS, COMMON_TYPES)
-    for name, (_, types) in MORE_LAYERS.items():
-        more = () if types == ("bool",) else COMMON_TYPES
-        result[name] = tuple(dict.fromkeys((*more, *types)))
-    return result
-
-
-def run_boards(
-    coverage: Coverage, folder: Path, boards: Sequence[str], count: int, pool: ThreadPoolExecutor
-) -> None:
-    """All layers that TFLite-Micro runs, some a firmware, on every board."""
-    jobs = []
-    for dtype, names in runnable(coverage).items():
-        layers = [name for name in names for _ in range(count)]
-        for start in range(0, len(layers), LAYERS_A_FIRMWARE):
-            part = layers[start : start + LAYERS_A_FIRMWARE]
-            for board in boards:
-                jobs.append(
-                    pool.submit(on_board, coverage, folder, board, dtype, part, 1000 + start)
-                )
-    for job in jobs:
-        job.result()
 
 
 def show(coverage: Coverage, cores: Sequence[str]) -> None:
@@ -256,9 +240,17 @@ def show(coverage: Coverage, cores: Sequence[str]) -> None:
             pair = coverage.counts.get((operator, dtype, core))
             row += f"{'-' if pair is None else f'{pair[0]}/{pair[1]}':>12}"
         print(row)
-    print("\nTypes that TFLite-Micro does not run:")
-    for (operator, dtype), message in sorted(coverage.refused.items()):
-        print(f"{operator:32}{dtype:9}{message}")
+    totals = [coverage.total(core) for core in cores]
+    pairs = [f"{total['agree']}/{total['cases']}" for total in totals]
+    print(f"{'all':41}" + "".join(f"{pair:>12}" for pair in pairs))
+    for title, table in (
+        ("Cases that TFLite-Micro does not run", coverage.refused),
+        ("Cases refused because something does not fit its type", coverage.too_large),
+    ):
+        print(f"\n{title}:")
+        for (operator, dtype), messages in sorted(table.items()):
+            for message, count in messages.items():
+                print(f"{operator:32}{dtype:9}{count:4}  {message}")
     for line in coverage.wrong:
         print(f"DISAGREES: {line}")
 
@@ -267,33 +259,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", type=Path, required=True, metavar="OUT")
     parser.add_argument("--cases", type=int, default=20, help="native cases an operator and type")
-    parser.add_argument("--board-cases", type=int, default=2, help="cases a board")
+    parser.add_argument(
+        "--board-cases", type=int, default=1, help="cases a board, plain and at the limits each"
+    )
     parser.add_argument("--boards", nargs="*", default=BOARDS, metavar="NAME")
-    parser.add_argument("--only", nargs="*", metavar="OPERATOR", help="only these")
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="only these operators")
     arguments = parser.parse_args()
     start = time.perf_counter()
     coverage = Coverage()
-    if arguments.only:
-        keep = set(arguments.only)
-        for table in (LAYERS, MORE_LAYERS):
-            for name in [n for n in table if n not in keep]:
-                del table[name]  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(WORKERS) as pool:
         folder = Path(name)
         jobs = []
-        for operator, types in wanted().items():
+        for operator, types in names_and_types().items():
+            if arguments.only and operator not in arguments.only:
+                continue
             for dtype in types:
-                if operator == "(graphs)":
-                    for seed in range(arguments.cases):
-                        jobs.append(pool.submit(native, coverage, folder, dtype, operator, 1, seed))
-                    continue
-                seed = sum(map(ord, operator + dtype))
-                jobs.append(
-                    pool.submit(native, coverage, folder, dtype, operator, arguments.cases, seed)
-                )
+                cases = cases_of(operator, dtype, arguments.cases)
+                groups = [[case] for case in cases] if operator == GRAPHS else [cases]
+                jobs += [pool.submit(run_natively, coverage, folder, g) for g in groups]
         for job in jobs:
             job.result()
-        run_boards(coverage, folder, arguments.boards, arguments.board_cases, pool)
+        print(f"natively done, {time.perf_counter() - start:.0f} s", file=sys.stderr)
+        jobs = [
+            pool.submit(on_board, coverage, folder, board, part, f"{number}")
+            for number, part in enumerate(parts(coverage, arguments.board_cases))
+            for board in arguments.boards
+        ]
+        for job in jobs:
+            job.result()
     cores = ("native", *arguments.boards)
     seconds = round(time.perf_counter() - start, 1)
     arguments.json.write_text(

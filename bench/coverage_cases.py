@@ -11,12 +11,16 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/compiler"))
 
+from control_models import MODELS
 from limit_layers import LimitMaker
 from more_layers import MORE_LAYERS
 from random_graphs import GraphMaker
 from random_layers import LAYERS, Layer, LayerMaker
 
 GRAPHS = "(graphs)"
+CONTROL = "(control flow)"
+ALONE = (GRAPHS, CONTROL)
+"""Cases that are a model of their own."""
 COMMON_TYPES = ("int8", "int16", "float32")
 
 
@@ -44,7 +48,7 @@ class Made:
 
 def names_and_types() -> dict[str, tuple[str, ...]]:
     """Every layer's name and the types it is tried in."""
-    result: dict[str, tuple[str, ...]] = {GRAPHS: COMMON_TYPES}
+    result: dict[str, tuple[str, ...]] = {GRAPHS: COMMON_TYPES, CONTROL: ("float32",)}
     result |= dict.fromkeys(LAYERS, COMMON_TYPES)
     for name, (_, types) in MORE_LAYERS.items():
         more = () if types == ("bool",) else COMMON_TYPES
@@ -54,6 +58,8 @@ def names_and_types() -> dict[str, tuple[str, ...]]:
 
 def cases_of(name: str, dtype: str, count: int) -> list[Case]:
     """`count` cases, every other one at the limits."""
+    if name == CONTROL:
+        return [Case(name, dtype, i, False) for i in range(len(MODELS))]
     first = sum(map(ord, name + dtype)) * 1000
     return [Case(name, dtype, first + i, bool(i % 2)) for i in range(count)]
 
@@ -63,6 +69,10 @@ def make_model(path: Path, cases: Sequence[Case]) -> list[Made]:
 
     Raises KeyError for a type in which a layer has no meaning.
     """
+    if cases[0].name == CONTROL:
+        (case,) = cases
+        path.write_bytes(list(MODELS.values())[case.seed])
+        return [Made(case, (CONTROL,), range(1 << 16))]
     if cases[0].name == GRAPHS:
         (case,) = cases
         layers = 8 + case.seed % 33

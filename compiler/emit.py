@@ -62,8 +62,10 @@ class _Writer:
         self.arrays: list[str] = []
 
     def model(self) -> str:
-        structs = [self._struct(n, call) for n, call in enumerate(self.program.calls)]
-        invoke = [self._invoke(n, call) for n, call in enumerate(self.program.calls)]
+        calls = list(enumerate(self.program.calls))
+        structs = [self._struct(n, call) for n, call in calls if not call.control]
+        lines = [self._invoke(n, call) for n, call in calls]
+        once, invoke = lines[: self.program.init_calls], lines[self.program.init_calls :]
         return "\n".join(
             [
                 _banner(self.graph),
@@ -77,7 +79,7 @@ class _Writer:
                 self._io("input", self.program.inputs),
                 self._io("output", self.program.outputs),
                 *structs,
-                self._init(),
+                self._init(once),
                 "void td_model_invoke(void)\n{",
                 *invoke,
                 "}\n",
@@ -96,13 +98,13 @@ class _Writer:
             ]
         )
 
-    def _init(self) -> str:
-        """State that is kept between invokes begins with its fill."""
+    def _init(self, once: list[str]) -> str:
+        """State that is kept between invokes begins with its fill, and with what a model sets."""
         lines = [
             f"    memset({self._at(t)}, {fill}, {self.program.tensor_bytes[t]});"
             for t, fill in self.program.persistent.items()
         ]
-        return "\n".join(["void td_model_init(void)\n{", *lines, "}\n"])
+        return "\n".join(["void td_model_init(void)\n{", *lines, *once, "}\n"])
 
     def _io(self, kind: str, tensors: Iterable[int]) -> str:
         rows = [self._io_row(self.graph.tensors[t]) for t in tensors]
@@ -140,7 +142,26 @@ class _Writer:
             lines.append(f"{'    ' * depth}.{name} = {text},\n")
         return "".join(lines)
 
+    def _statement(self, number: int, call: Call) -> str:
+        """A branch or a loop, around the calls between its parts."""
+        condition = ""
+        if call.control in ("if", "do"):
+            operand = call.operands[0]
+            if isinstance(operand, Data):
+                condition = f"{self._name(operand, f'{number}_condition')}[0]"
+            else:
+                condition = f"td_arena[{self.plan.tensors[operand]}]"
+        return {
+            "if": f"    if ({condition}) {{",
+            "else": "    } else {",
+            "while": "    for (;;) {",
+            "do": f"    if (!{condition})\n        break;",
+            "end": "    }",
+        }[call.control]
+
     def _invoke(self, number: int, call: Call) -> str:
+        if call.control:
+            return self._statement(number, call)
         arguments = [f"&td_tables_call{number}"]
         for position, operand in enumerate(call.operands):
             if isinstance(operand, Data):
@@ -159,7 +180,8 @@ class _Writer:
             else ""
         )
         comment = f"    /* {_comment(where + call.comment)} */"
-        mark = f"    td_profile_mark({self._layer(call)});\n" if self.profile else ""
+        marked = self.profile and number >= self.program.init_calls
+        mark = f"    td_profile_mark({self._layer(call)});\n" if marked else ""
         return f"{comment}\n{mark}    {call.kernel}({', '.join(arguments)});"
 
     def _layer(self, call: Call) -> str:

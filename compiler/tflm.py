@@ -141,9 +141,9 @@ def bundle(
 
 def require_supported(graph: Graph) -> None:
     """Raise UnsupportedModelError if TFLite-Micro lacks an operator or computes it wrongly."""
-    if graph.subgraphs > 1:
+    if graph.bodies:
         raise UnsupportedModelError(
-            f"the model holds {graph.subgraphs} subgraphs (control flow), a bundle holds one",
+            f"the model holds {len(graph.bodies) + 1} subgraphs (control flow), a bundle holds one",
             hint="export the model without loops, conditions and initializers",
         )
     problems = [text for op in graph.ops if (text := _problem(op, graph))]

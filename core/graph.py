@@ -1,6 +1,7 @@
 """A model's graph as plain values: what a `.tflite` file says, without the flatbuffer.
 
-`tinydeploy.tflite.read_graph` makes one. Only the first subgraph is represented.
+`tinydeploy.tflite.read_graph` makes one. The first subgraph is the graph; the others are the bodies
+that its CALL_ONCE, IF and WHILE operators name.
 """
 
 from __future__ import annotations
@@ -58,8 +59,21 @@ class Op:
 
 
 @dataclass(frozen=True)
+class Body:
+    """A subgraph behind the first, which an operator runs: its tensors are among the graph's."""
+
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Graph:
-    """Tensors, operators in execution order, and the indices of inputs and outputs."""
+    """Tensors, operators in execution order, and the indices of inputs and outputs.
+
+    `tensors` holds the first subgraph's tensors by their own indices, then those of the others.
+    `bodies` are the model's subgraphs 1, 2, ...
+    """
 
     tensors: tuple[Tensor, ...]
     ops: tuple[Op, ...]
@@ -68,4 +82,9 @@ class Graph:
     sha256: str
     size_bytes: int
     description: str = ""
-    subgraphs: int = 1
+    bodies: tuple[Body, ...] = ()
+
+    @property
+    def all_ops(self) -> tuple[Op, ...]:
+        """The operators of the graph and of its bodies."""
+        return (*self.ops, *(op for body in self.bodies for op in body.ops))

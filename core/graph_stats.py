@@ -46,7 +46,7 @@ def macs(op: Op, graph: Graph) -> int:
 
 
 def total_macs(graph: Graph) -> int:
-    """Multiply-accumulates of one inference of the whole model."""
+    """Multiply-accumulates of one inference of the whole model, without those of loops."""
     return sum(macs(op, graph) for op in graph.ops)
 
 
@@ -59,7 +59,7 @@ def op_weight_bytes(op: Op, graph: Graph) -> int:
 def weight_bytes(graph: Graph) -> int:
     """Bytes of all constants that operators read, shared ones counted once."""
     used = {
-        t for op in graph.ops for t in op.inputs if t >= 0 and graph.tensors[t].data is not None
+        t for op in graph.all_ops for t in op.inputs if t >= 0 and graph.tensors[t].data is not None
     }
     return sum(tensor_bytes(graph.tensors[t]) for t in used)
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinydeploy.errors import UnsupportedModelError, UsageError
-from tinydeploy.graph import Graph, Op, Tensor
+from tinydeploy.graph import Body, Graph, Op, Tensor
+from tinydeploy.graph_checks import check_references
 from tinydeploy.graph_stats import DTYPE_BITS
 from tinydeploy.store import sha256_bytes
 
@@ -39,7 +41,7 @@ _DAMAGE = (
 
 
 def read_graph(model: bytes | Path) -> Graph:
-    """The first subgraph of a `.tflite` model, given as its bytes or its path.
+    """The graph of a `.tflite` model, given as its bytes or its path.
 
     Constants come with their values (views into the model's bytes, read-only); int4 is unpacked.
     Guaranteed of the result: every index is in range, every tensor is produced (or constant, an
@@ -143,27 +145,39 @@ class _Reader:
             for i in range(self._count(model.OperatorCodesLength(), "operator codes"))
         ]
         buffers = self._count(model.BuffersLength(), "buffers")
-        sub = model.Subgraphs(0)
-        tensors = tuple(
-            self._tensor(i, sub.Tensors(i), model, buffers)
-            for i in range(self._count(sub.TensorsLength(), "tensors"))
-        )
-        ops = tuple(
-            self._op(i, sub.Operators(i), codes)
-            for i in range(self._count(sub.OperatorsLength(), "operators"))
-        )
-        graph = Graph(
-            tensors=tensors,
-            ops=ops,
-            inputs=self._indices(sub.InputsIsNone(), sub.InputsAsNumpy, "inputs"),
-            outputs=self._indices(sub.OutputsIsNone(), sub.OutputsAsNumpy, "outputs"),
+        tensors: list[Tensor] = []
+        bodies = []
+        for number in range(subgraphs):
+            sub = model.Subgraphs(number)
+            first = len(tensors)
+            for i in range(self._count(sub.TensorsLength(), "tensors")):
+                tensors.append(self._tensor(first + i, sub.Tensors(i), model, buffers))
+            body = Body(
+                ops=tuple(
+                    self._op(i, sub.Operators(i), codes)
+                    for i in range(self._count(sub.OperatorsLength(), "operators"))
+                ),
+                inputs=self._indices(sub.InputsIsNone(), sub.InputsAsNumpy, "inputs"),
+                outputs=self._indices(sub.OutputsIsNone(), sub.OutputsAsNumpy, "outputs"),
+            )
+            where = "the model" if number == 0 else f"subgraph {number}"
+            check_references(body, tensors[first:], where)
+            bodies.append(_moved(body, first))
+        main, *others = bodies
+        if not main.ops or not main.inputs or not main.outputs:
+            raise UnsupportedModelError(
+                "the model holds no operator, no input or no output", hint=_HINT
+            )
+        return Graph(
+            tensors=tuple(tensors),
+            ops=main.ops,
+            inputs=main.inputs,
+            outputs=main.outputs,
             sha256=sha256_bytes(self.data),
             size_bytes=len(self.data),
             description=_text(model.Description()),
-            subgraphs=subgraphs,
+            bodies=tuple(others),
         )
-        _check_references(graph)
-        return graph
 
     def _count(self, n: int, what: str) -> int:
         """`n` if the file can hold that many, else an error: never loop on a claimed length."""
@@ -330,50 +344,17 @@ class _Reader:
         return _text(value) if isinstance(value, bytes) else value
 
 
+def _moved(body: Body, first: int) -> Body:
+    """The body with its tensors' indices counted from `first` on; -1 stays absent."""
+
+    def moved(indices: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(t + first if t >= 0 else t for t in indices)
+
+    ops = tuple(replace(op, inputs=moved(op.inputs), outputs=moved(op.outputs)) for op in body.ops)
+    return Body(ops, moved(body.inputs), moved(body.outputs))
+
+
 def _unpack_int4(raw: np.ndarray, elements: int) -> np.ndarray:
     """Two's complement nibbles, the low one first."""
     nibbles = np.stack([raw & 15, raw >> 4], axis=1).reshape(-1)[:elements].astype(np.int8)
     return np.where(nibbles > 7, nibbles - 16, nibbles).astype(np.int8)
-
-
-def _check_references(graph: Graph) -> None:
-    """Indices in range, and every tensor known before an operator reads it."""
-    n = len(graph.tensors)
-
-    def demand(condition: bool, message: str) -> None:
-        if not condition:
-            raise UnsupportedModelError(message, hint=_HINT)
-
-    def known(index: int) -> bool:
-        return ready[index] or tensors[index].data is not None or tensors[index].is_variable
-
-    demand(bool(graph.ops), "the model holds no operator")
-    demand(bool(graph.inputs and graph.outputs), "the model has no input or no output")
-    demand(
-        all(0 <= t < n for t in (*graph.inputs, *graph.outputs)),
-        "an input or output of the model names a tensor that does not exist",
-    )
-    tensors = graph.tensors
-    ready = [False] * n
-    for t in graph.inputs:
-        demand(tensors[t].data is None, f"input tensor {t} of the model is a constant")
-        ready[t] = True
-    for op in graph.ops:
-        assigns = op.name == "ASSIGN_VARIABLE"
-        demand(assigns or bool(op.outputs), f"layer {op.index} ({op.name}) has no output")
-        demand(
-            all(-1 <= t < n for t in op.inputs) and all(0 <= t < n for t in op.outputs),
-            f"layer {op.index} ({op.name}) names a tensor that does not exist",
-        )
-        for t in op.inputs:
-            demand(
-                t < 0 or known(t),
-                f"layer {op.index} ({op.name}) reads tensor {t} before it is written",
-            )
-        for t in op.outputs:
-            demand(
-                tensors[t].data is None and not ready[t],
-                f"layer {op.index} ({op.name}) writes tensor {t}, which has a value already",
-            )
-            ready[t] = True
-    demand(all(known(t) for t in graph.outputs), "an output of the model is never written")

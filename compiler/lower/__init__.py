@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from tinydeploy.compiler.lower.context import Context, Refused, Target
+from tinydeploy.compiler.lower.control import unfold
 from tinydeploy.compiler.lower.fold import fold
 from tinydeploy.compiler.lower.memory import Memory
 from tinydeploy.compiler.lower.table import LOWERINGS, SEVERAL_OUTPUTS, STATEFUL
@@ -29,13 +30,19 @@ def lower(graph: Graph, target: Target) -> Program:
     Raises UnsupportedModelError that names every layer the engine cannot compile, with its index,
     operator, output tensor and the reason.
     """
+    graph, once = unfold(graph)
     folded: dict[int, np.ndarray] = {}
     memory = Memory(graph)
-    ctx = Context(graph, target, MappingProxyType(folded), memory)
     calls: list[Call] = []
     aliases: dict[int, int] = {}
+    ctx = Context(
+        graph, target, MappingProxyType(folded), memory, aliases=MappingProxyType(aliases)
+    )
     refused: list[str] = []
-    for op in graph.ops:
+    init_calls = 0
+    for number, op in enumerate(graph.ops):
+        if number == once:
+            init_calls = len(calls)
         value = fold(op, graph, folded)
         if value is not None:
             folded[op.outputs[0]] = value
@@ -71,6 +78,7 @@ def lower(graph: Graph, target: Target) -> Program:
         },
         aliases=aliases,
         persistent=memory.persistent,
+        init_calls=init_calls,
     )
 
 

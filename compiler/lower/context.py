@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,12 +38,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Context:
-    """The graph, the target, the constants that folding found (by tensor), and more memory."""
+    """The graph, the target, the constants that folding found (by tensor), and more memory.
+
+    `aliases`: which tensor's bytes a tensor is a view of, as far as the lowering has come.
+    """
 
     graph: Graph
     target: Target
     folded: Mapping[int, np.ndarray]
     memory: Memory
+    aliases: Mapping[int, int] = field(default_factory=dict)
 
     def tensor(self, index: int) -> Tensor:
         """The tensor of an index that is present."""
@@ -67,7 +71,7 @@ class Context:
         tensor = self.input(op, position)
         value = self.constant(tensor.index)
         if value is None:
-            raise Refused(f"its {what} are not constant")
+            raise Refused(f"its {what} are computed: the engine needs them when it compiles")
         return value
 
     def activation(self, op: Op) -> int:

@@ -51,6 +51,8 @@ def _strided_slice(op: Op, values: Sequence[np.ndarray]) -> np.ndarray:
 
 _FOLDERS: dict[str, Callable[[Op, Sequence[np.ndarray]], np.ndarray]] = {
     "SHAPE": lambda op, values: values[0],
+    "BROADCAST_ARGS": lambda op, values: np.array(np.broadcast_shapes(*map(tuple, values))),
+    "(view)": lambda op, values: values[0],
     "STRIDED_SLICE": _strided_slice,
     "PACK": lambda op, values: np.stack(values, axis=op.options.get("axis", 0)),
     "RESHAPE": lambda op, values: values[0],

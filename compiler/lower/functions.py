@@ -34,7 +34,7 @@ _UNIT = Factor(1 << 30, 1)
 
 
 def lower_function(op: Op, ctx: Context) -> list[Call]:
-    """ABS, CEIL, ELU, EXP, FLOOR, HARD_SWISH, LOG, NEG, ROUND, RSQRT, SQRT, SQUARE, TANH."""
+    """ABS, CEIL, COS, ELU, EXP, FLOOR, HARD_SWISH, LOG, NEG, ROUND, RSQRT, SIN, SQRT and more."""
     dtype = ctx.data_type(op)
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
     if dtype == "float32":

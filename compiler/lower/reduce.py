@@ -68,6 +68,15 @@ def lower_reduce_extremum(op: Op, ctx: Context) -> list[Call]:
     return [_call(op, ctx, kernel, "td_extremum", {"shape": _shape(op, ctx)[0]})]
 
 
+def lower_reduce_all(op: Op, ctx: Context) -> list[Call]:
+    """REDUCE_ALL of bools: the smallest of bytes that are 0 or 1."""
+    given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
+    if given.dtype != "bool" or output.dtype != "bool":
+        raise Refused(f"it is for bools, not for {given.dtype}")
+    shape, _ = _shape(op, ctx)
+    return [_call(op, ctx, "td_reduce_min_s8", "td_extremum", {"shape": shape})]
+
+
 def _shape(op: Op, ctx: Context) -> tuple[dict[str, list[int]], int]:
     """Initializer of struct td_reduce_shape, and how many elements become one."""
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])

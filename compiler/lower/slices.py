@@ -1,6 +1,7 @@
 """Operators that take parts of tensors, join or reorder them: one strided copy an output or input.
 
-SLICE, STRIDED_SLICE, SPLIT, SPLIT_V, PACK, UNPACK, TRANSPOSE, BROADCAST_TO, FILL.
+SLICE, STRIDED_SLICE, SPLIT, SPLIT_V, PACK, UNPACK, TRANSPOSE, BROADCAST_TO, FILL,
+ZEROS_LIKE.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import numpy as np
 
 from tinydeploy.compiler.lower.context import Context, Refused
-from tinydeploy.compiler.lower.strided import Move, dense, moved
+from tinydeploy.compiler.lower.strided import Move, dense, filled, moved
 from tinydeploy.compiler.program import Call
 from tinydeploy.graph import Op
 
@@ -39,7 +40,10 @@ def lower_slice(op: Op, ctx: Context) -> list[Call]:
 
 
 def lower_strided_slice(op: Op, ctx: Context) -> list[Call]:
-    """STRIDED_SLICE with constant bounds, begin, end and shrink masks."""
+    """STRIDED_SLICE with constant bounds, begin, end and shrink masks.
+
+    TFLite-Micro refuses computed bounds too.
+    """
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
     rank = len(given.shape)
     bounds = [_integers(op, ctx, i, what, rank) for i, what in ((1, "begin"), (2, "end"))]
@@ -157,6 +161,14 @@ def lower_fill(op: Op, ctx: Context) -> list[Call]:
     if value.elements != 1:
         raise Refused(f"it fills with {value.elements} values")
     return moved(op, ctx, value, output, Move((output.elements,), (0,), (1,)))
+
+
+def lower_zeros_like(op: Op, ctx: Context) -> list[Call]:
+    """ZEROS_LIKE: 0 whatever the zero point, as in TFLite-Micro."""
+    output = ctx.tensor(op.outputs[0])
+    if output.dtype not in ("int8", "int32", "int64", "float32"):
+        raise Refused(f"neither this engine nor TFLite-Micro has it in {output.dtype}")
+    return [filled(op, output, 0)]
 
 
 def _integers(op: Op, ctx: Context, position: int, what: str, count: int) -> list[int]:

@@ -29,16 +29,17 @@ def lower_var_handle(op: Op, ctx: Context) -> list[Call]:
 def lower_read_variable(op: Op, ctx: Context) -> list[Call]:
     """READ_VARIABLE: a copy, since the variable may be assigned before the value is used."""
     output = ctx.tensor(op.outputs[0])
-    return [_copy(op, _variable(op, ctx, output), output.index, _bytes(output))]
+    return [copy(op, _variable(op, ctx, output), output.index, _bytes(output))]
 
 
 def lower_assign_variable(op: Op, ctx: Context) -> list[Call]:
     """ASSIGN_VARIABLE."""
     value = ctx.input(op, 1)
-    return [_copy(op, ctx.operand(value.index), _variable(op, ctx, value), _bytes(value))]
+    return [copy(op, ctx.operand(value.index), _variable(op, ctx, value), _bytes(value))]
 
 
-def _copy(op: Op, source: int | Data, to: int, size: int) -> Call:
+def copy(op: Op, source: int | Data, to: int, size: int) -> Call:
+    """A call that copies `size` bytes."""
     return Call(
         kernel="td_copy",
         struct="td_copy",
@@ -66,6 +67,8 @@ def _variable(op: Op, ctx: Context, value: Tensor) -> int:
 
 
 def _name(ctx: Context, handle: int) -> str:
+    while handle in ctx.aliases:  # a body's view of it
+        handle = ctx.aliases[handle]
     for op in ctx.graph.ops:
         if op.name == "VAR_HANDLE" and handle in op.outputs:
             return f"{op.options.get('container') or ''}/{op.options.get('shared_name') or ''}"

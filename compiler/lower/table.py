@@ -21,8 +21,22 @@ from tinydeploy.compiler.lower.blocks import (
     lower_reverse,
 )
 from tinydeploy.compiler.lower.context import Context
+from tinydeploy.compiler.lower.control import (
+    MARKERS,
+    NEXT,
+    VIEW,
+    lower_body_view,
+    lower_marker,
+    lower_next,
+)
 from tinydeploy.compiler.lower.functions import lower_cast, lower_function, lower_leaky_relu
 from tinydeploy.compiler.lower.grouped import lower_conv_or_grouped, lower_transpose_conv
+from tinydeploy.compiler.lower.indexed import (
+    lower_embedding_lookup,
+    lower_gather_nd,
+    lower_slice_or_computed,
+    lower_update_slice,
+)
 from tinydeploy.compiler.lower.lstm import lower_lstm
 from tinydeploy.compiler.lower.matrices import lower_batch_matmul, lower_resize_bilinear
 from tinydeploy.compiler.lower.pairs import (
@@ -49,6 +63,7 @@ from tinydeploy.compiler.lower.reduce import (
     lower_l2_pool,
     lower_log_softmax,
     lower_mean_over_any,
+    lower_reduce_all,
     lower_reduce_extremum,
     lower_sum,
 )
@@ -57,11 +72,11 @@ from tinydeploy.compiler.lower.slices import (
     lower_broadcast_to,
     lower_fill,
     lower_pack,
-    lower_slice,
     lower_split,
     lower_strided_slice,
     lower_transpose,
     lower_unpack,
+    lower_zeros_like,
 )
 from tinydeploy.compiler.lower.state import (
     lower_assign_variable,
@@ -73,6 +88,9 @@ from tinydeploy.compiler.program import Call
 from tinydeploy.graph import Op
 
 LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
+    **dict.fromkeys(MARKERS, lower_marker),
+    NEXT: lower_next,
+    VIEW: lower_body_view,
     "ABS": lower_function,
     "ADD": lower_add_or_plain,
     "ADD_N": lower_add_n,
@@ -87,12 +105,15 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "CEIL": lower_function,
     "CONCATENATION": lower_concatenation,
     "CONV_2D": lower_conv_or_grouped,
+    "COS": lower_function,
     "CUMSUM": lower_cumsum,
     "DEPTHWISE_CONV_2D": lower_depthwise,
     "DEPTH_TO_SPACE": lower_depth_space,
     "DEQUANTIZE": lower_dequantize,
     "DIV": lower_div,
+    "DYNAMIC_UPDATE_SLICE": lower_update_slice,
     "ELU": lower_function,
+    "EMBEDDING_LOOKUP": lower_embedding_lookup,
     "EQUAL": lower_compare,
     "EXP": lower_function,
     "EXPAND_DIMS": lower_view,
@@ -102,6 +123,7 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "FLOOR_MOD": lower_floor_pair,
     "FULLY_CONNECTED": lower_fully_connected,
     "GATHER": lower_gather,
+    "GATHER_ND": lower_gather_nd,
     "GREATER": lower_compare,
     "GREATER_EQUAL": lower_compare,
     "HARD_SWISH": lower_function,
@@ -130,6 +152,7 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "PRELU": lower_prelu,
     "QUANTIZE": lower_quantize,
     "READ_VARIABLE": lower_read_variable,
+    "REDUCE_ALL": lower_reduce_all,
     "REDUCE_MAX": lower_reduce_extremum,
     "REDUCE_MIN": lower_reduce_extremum,
     "RELU": lower_relu,
@@ -141,7 +164,8 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "ROUND": lower_function,
     "RSQRT": lower_function,
     "SELECT_V2": lower_select,
-    "SLICE": lower_slice,
+    "SIN": lower_function,
+    "SLICE": lower_slice_or_computed,
     "SOFTMAX": lower_softmax,
     "SPACE_TO_BATCH_ND": lower_batch_space,
     "SPACE_TO_DEPTH": lower_depth_space,
@@ -161,8 +185,9 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": lower_lstm,
     "UNPACK": lower_unpack,
     "VAR_HANDLE": lower_var_handle,
+    "ZEROS_LIKE": lower_zeros_like,
 }
 
-SEVERAL_OUTPUTS = ("SPLIT", "SPLIT_V", "UNPACK")
+SEVERAL_OUTPUTS = ("SPLIT", "SPLIT_V", "UNPACK", NEXT)
 
 STATEFUL = ("SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")

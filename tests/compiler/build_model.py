@@ -20,6 +20,9 @@ OPTIONS = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions",
     "SVDF": "SVDFOptions",
     "BATCH_MATMUL": "BatchMatMulOptions",
+    "CALL_ONCE": "CallOnceOptions",
+    "IF": "IfOptions",
+    "WHILE": "WhileOptions",
     **dict.fromkeys(
         ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ALL"), "ReducerOptions"
     ),
@@ -50,6 +53,28 @@ class ModelBuilder:
         self.ops: list[Any] = []
         self.codes: list[str] = []
         self.buffers: list[Any] = [schema.BufferT()]
+        self.bodies: list[tuple[ModelBuilder, Sequence[int], Sequence[int]]] = []
+
+    def body(self) -> ModelBuilder:
+        """A builder for a subgraph behind the first; `add_body` takes it."""
+        builder = ModelBuilder()
+        builder.codes, builder.buffers = self.codes, self.buffers
+        return builder
+
+    def add_body(self, body: ModelBuilder, inputs: Sequence[int], outputs: Sequence[int]) -> int:
+        """The number of a subgraph, for the options of IF, WHILE and CALL_ONCE."""
+        self.bodies.append((body, inputs, outputs))
+        return len(self.bodies)
+
+    def subgraph(self, name: str, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+        """What was collected, as the schema's object."""
+        sub = schema.SubGraphT()
+        sub.name = name
+        sub.tensors = self.tensors
+        sub.operators = self.ops
+        sub.inputs = np.array(inputs, np.int32)
+        sub.outputs = np.array(outputs, np.int32)
+        return sub
 
     def tensor(
         self,
@@ -117,13 +142,9 @@ class ModelBuilder:
             code.deprecatedBuiltinCode = min(number, 127)
             code.version = 1
             model.operatorCodes.append(code)
-        sub = schema.SubGraphT()
-        sub.name = "main"
-        sub.tensors = self.tensors
-        sub.operators = self.ops
-        sub.inputs = np.array(inputs, np.int32)
-        sub.outputs = np.array(outputs, np.int32)
-        model.subgraphs = [sub]
+        model.subgraphs = [self.subgraph("main", inputs, outputs)]
+        for number, (body, a, b) in enumerate(self.bodies, 1):
+            model.subgraphs.append(body.subgraph(f"body{number}", a, b))
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())

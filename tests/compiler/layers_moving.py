@@ -14,6 +14,15 @@ def slice_(maker: LayerMaker, name: str) -> Layer:
                for d, b, s in zip(shape, begin, size, strict=True)]  # fmt: skip
     x = maker.tensor(shape)
     y = maker.tensor(tuple(size), like=x)
+    if maker.rng.random() < 0.3:  # a computed begin: the place of a maximum, and zeros
+        scores = maker.model.tensor((len(shape), shape[0] - size[0] + 1), "float32")
+        most = maker.model.tensor((len(shape),), "int32")
+        starts = maker.model.tensor((len(shape),), "int32")
+        first = constant(maker, [1] + [0] * (len(shape) - 1))
+        maker.model.op("ARG_MAX", [scores, constant(maker, 1)], [most], output_type=2)
+        maker.model.op("MUL", [most, first], [starts])
+        maker.model.op(name, [x, starts, constant(maker, size)], [y])
+        return [x, scores], [y]
     maker.model.op(name, [x, constant(maker, begin), constant(maker, written)], [y])
     return [x], [y]
 

@@ -20,6 +20,13 @@ from layers_elementwise import (
     select,
     tanh,
 )
+from layers_indexed import (
+    embedding_lookup,
+    gather_nd,
+    reduce_all,
+    update_slice,
+    zeros_like,
+)
 from layers_moving import (
     batch_space,
     broadcast_to,
@@ -69,10 +76,13 @@ MORE_LAYERS: dict[str, tuple[Function, tuple[str, ...]]] = {
     "CAST": (cast, (*WITH_INT32, "bool")),
     "CEIL": (function, FLOAT),
     "CONV_2D": (grouped, ALL),
+    "COS": (function, FLOAT),
     "CUMSUM": (cumsum, NO_INT16),
     "DEPTH_TO_SPACE": (depth_space, NO_INT16),
     "DIV": (divide, (*NO_INT16, "int32")),
+    "DYNAMIC_UPDATE_SLICE": (update_slice, WITH_INT32),
     "ELU": (function, NO_INT16),
+    "EMBEDDING_LOOKUP": (embedding_lookup, NO_INT16),
     "EQUAL": (compare, (*NO_INT16, "int32", "bool")),
     "EXP": (function, FLOAT),
     "EXPAND_DIMS": (expand_dims, ALL),
@@ -81,6 +91,7 @@ MORE_LAYERS: dict[str, tuple[Function, tuple[str, ...]]] = {
     "FLOOR_DIV": (divide, FLOAT),
     "FLOOR_MOD": (divide, FLOAT),
     "GATHER": (gather, NO_INT16),
+    "GATHER_ND": (gather_nd, NO_INT16),
     "GREATER": (compare, (*NO_INT16, "int32")),
     "GREATER_EQUAL": (compare, (*NO_INT16, "int32")),
     "HARD_SWISH": (hard_swish, NO_INT16),
@@ -102,6 +113,7 @@ MORE_LAYERS: dict[str, tuple[Function, tuple[str, ...]]] = {
     "NOT_EQUAL": (compare, (*NO_INT16, "int32", "bool")),
     "PACK": (pack, WITH_INT32),
     "PRELU": (prelu, ALL),
+    "REDUCE_ALL": (reduce_all, ("bool",)),
     "REDUCE_MAX": (reduction, NO_INT16),
     "REDUCE_MIN": (reduction, NO_INT16),
     "RESIZE_BILINEAR": (resize, NO_INT16),
@@ -111,6 +123,7 @@ MORE_LAYERS: dict[str, tuple[Function, tuple[str, ...]]] = {
     "RSQRT": (positive, ALL),
     "SELECT_V2": (select, ALL),
     "SHAPE": (shape, ALL),
+    "SIN": (function, FLOAT),
     "SLICE": (slice_, WITH_INT32),
     "SPACE_TO_BATCH_ND": (batch_space, NO_INT16),
     "SPACE_TO_DEPTH": (depth_space, NO_INT16),
@@ -128,4 +141,5 @@ MORE_LAYERS: dict[str, tuple[Function, tuple[str, ...]]] = {
     "TRANSPOSE_CONV": (transpose_conv, ALL),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (lstm, ALL),
     "UNPACK": (pack, WITH_INT32),
+    "ZEROS_LIKE": (zeros_like, (*NO_INT16, "int32")),
 }

@@ -9,6 +9,7 @@
 
 void td_abs_f32(const struct td_elements *p, const float *in, float *out);
 void td_ceil_f32(const struct td_elements *p, const float *in, float *out);
+void td_cos_f32(const struct td_elements *p, const float *in, float *out);
 void td_elu_f32(const struct td_elements *p, const float *in, float *out);
 void td_exp_f32(const struct td_elements *p, const float *in, float *out);
 void td_floor_f32(const struct td_elements *p, const float *in, float *out);
@@ -17,6 +18,7 @@ void td_log_f32(const struct td_elements *p, const float *in, float *out);
 void td_neg_f32(const struct td_elements *p, const float *in, float *out);
 void td_round_f32(const struct td_elements *p, const float *in, float *out); /* ties to even */
 void td_rsqrt_f32(const struct td_elements *p, const float *in, float *out);
+void td_sin_f32(const struct td_elements *p, const float *in, float *out);
 void td_sqrt_f32(const struct td_elements *p, const float *in, float *out);
 void td_square_f32(const struct td_elements *p, const float *in, float *out);
 void td_tanh_f32(const struct td_elements *p, const float *in, float *out);

@@ -27,6 +27,27 @@ struct td_gather {
 };
 void td_gather(const struct td_gather *p, const void *in, const int32_t *indices, void *out);
 
+enum { TD_GATHER_DEPTH = 5, TD_PART_DIMENSIONS = 6 };
+
+/* GATHER_ND: `count` times `depth` indices, each to a piece of `bytes`. `last` is the largest index
+ * of a dimension, which takes the place of one above it, `stride` in bytes. */
+struct td_gather_nd {
+    uint32_t count, depth, bytes;
+    uint32_t last[TD_GATHER_DEPTH], stride[TD_GATHER_DEPTH];
+};
+void td_gather_nd(const struct td_gather_nd *p, const void *in, const int32_t *indices, void *out);
+
+/* A part of a tensor of `bytes`, at computed starts: `size` by dimension, the last one a run of
+ * bytes; `room` is the largest start of a dimension, `stride` in bytes; the first `missing`
+ * dimensions have no start. SLICE copies it out, DYNAMIC_UPDATE_SLICE into a copy of the tensor. */
+struct td_part {
+    uint32_t bytes, run, missing;
+    uint32_t size[TD_PART_DIMENSIONS], room[TD_PART_DIMENSIONS], stride[TD_PART_DIMENSIONS];
+};
+void td_slice(const struct td_part *p, const void *in, const int32_t *starts, void *out);
+void td_update_slice(const struct td_part *p, const void *in, const void *update,
+                     const int32_t *starts, void *out);
+
 /* RESIZE_NEAREST_NEIGHBOR: where in the input each row and each pixel of a row begins, in bytes. */
 struct td_pick {
     uint16_t batches, out_h, out_w;

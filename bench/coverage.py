@@ -237,7 +237,7 @@ def parts(coverage: Coverage, count: int) -> list[list[Case]]:
     result = []
     for case in sorted(coverage.ran, key=str):
         key = (case.name, case.dtype, case.limits)
-        if taken[key] >= count:
+        if taken[key] >= count and case.name != CONTROL:
             continue
         taken[key] += 1
         if case.name in ALONE:

@@ -22,9 +22,6 @@ from tinydeploy.compiler.lower.blocks import (
 )
 from tinydeploy.compiler.lower.context import Context
 from tinydeploy.compiler.lower.control import (
-    MARKERS,
-    NEXT,
-    VIEW,
     lower_body_view,
     lower_marker,
     lower_next,
@@ -88,9 +85,13 @@ from tinydeploy.compiler.program import Call
 from tinydeploy.graph import Op
 
 LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
-    **dict.fromkeys(MARKERS, lower_marker),
-    NEXT: lower_next,
-    VIEW: lower_body_view,
+    "(do)": lower_marker,
+    "(else)": lower_marker,
+    "(end)": lower_marker,
+    "(if)": lower_marker,
+    "(next)": lower_next,
+    "(view)": lower_body_view,
+    "(while)": lower_marker,
     "ABS": lower_function,
     "ADD": lower_add_or_plain,
     "ADD_N": lower_add_n,
@@ -188,6 +189,6 @@ LOWERINGS: dict[str, Callable[[Op, Context], list[Call]]] = {
     "ZEROS_LIKE": lower_zeros_like,
 }
 
-SEVERAL_OUTPUTS = ("SPLIT", "SPLIT_V", "UNPACK", NEXT)
+SEVERAL_OUTPUTS = ("SPLIT", "SPLIT_V", "UNPACK", "(next)")
 
 STATEFUL = ("SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")

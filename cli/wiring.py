@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinydeploy import plugins
+from tinydeploy.lineage import Lineage, tool_versions
 from tinydeploy.store import sha256_tree
 from tinydeploy.types import (
     Artifact,
@@ -86,6 +87,11 @@ def fingerprints() -> dict[str, str]:
     )
     core = sha256_tree(_folder("tinydeploy"), ("*.py",))
     return {r: core + sha256_tree(_folder(f"tinydeploy.{r}"), patterns) for r in ROOMS}
+
+
+def lineage() -> Lineage:
+    """What makes a variant or a build here and now: the code of the rooms, the packages."""
+    return Lineage(code=fingerprints(), tools=tool_versions())
 
 
 def _folder(package: str) -> Path:

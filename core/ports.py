@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tinydeploy.lineage import Lineage
 from tinydeploy.types import (
     Artifact,
     Build,
@@ -118,13 +119,22 @@ class Registry(Protocol):
         artifact: Artifact,
         evaluation: Evaluation,
         data: Mapping[str, Any],
+        lineage: Lineage | None = None,
     ) -> str:
         """The model version of this variant, created by the last call or found if it exists.
 
-        `data` describes the data sets: name -> {"path", "sha256", "samples", "context"}.
+        `data` describes the data sets: name -> {"path", "sha256", "samples", "context"};
+        `lineage` says what made the variant.
         """
 
-    def record(self, name: str, version: str, build: Build, measurement: Measurement | None) -> str:
+    def record(
+        self,
+        name: str,
+        version: str,
+        build: Build,
+        measurement: Measurement | None,
+        lineage: Lineage | None = None,
+    ) -> str:
         """Run id of the child run for (version, board, engine, optimize), created or found."""
 
     def select(

@@ -25,6 +25,7 @@ from tinydeploy.errors import (
     UsageError,
 )
 from tinydeploy.graph import Graph
+from tinydeploy.lineage import Lineage, tool_versions
 from tinydeploy.pipeline import fit, metrics
 from tinydeploy.pipeline.artifact import load_artifact
 from tinydeploy.pipeline.cache import StageCache
@@ -38,7 +39,7 @@ from tinydeploy.pipeline.recipe import load_recipe
 from tinydeploy.pipeline.select import select
 from tinydeploy.pipeline.source import load_source
 from tinydeploy.ports import Builder, Compiler, Registry, Runner
-from tinydeploy.store import sha256_bytes, write_json
+from tinydeploy.store import sha256_bytes, sha256_json, write_json
 from tinydeploy.types import (
     Artifact,
     Build,
@@ -107,6 +108,7 @@ class _Pending:
 
     name: str
     source: ModelSource
+    recipe_sha256: str
     artifact: Artifact | None = None
     blocked: str = ""
     host: HostBuild | None = None
@@ -142,7 +144,7 @@ class _Flow:
     # ------------------------------------------------------------ one variant
     def start(self, pool: ThreadPoolExecutor, source: ModelSource, recipe: Recipe) -> _Pending:
         """Convert here and now; hand evaluation and the boards to the workers."""
-        pending = _Pending(name=f"{source.name}-{recipe.name}", source=source)
+        pending = _Pending(f"{source.name}-{recipe.name}", source, sha256_json(to_json(recipe)))
         try:
             pending.artifact = artifact = self.convert(source, recipe)
             graph = tflite.read_graph(artifact.path)
@@ -295,11 +297,12 @@ class _Flow:
         boards = tuple(f.result() for f in pending.boards)
         with self.cache.timed("register"):
             registry, name = self.tools.registry, self.config.name
+            made = Lineage(pending.recipe_sha256, self.tools.fingerprints, tool_versions())
             version = registry.register(
-                name, pending.source, pending.artifact, evaluation, self.data_sets()
+                name, pending.source, pending.artifact, evaluation, self.data_sets(), made
             )
             run_ids = {
-                b.board: registry.record(name, version, b.build, b.measurement)
+                b.board: registry.record(name, version, b.build, b.measurement, made)
                 for b in boards
                 if b.build
             }

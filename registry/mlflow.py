@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinydeploy.errors import RegistryError, UsageError
+from tinydeploy.lineage import Lineage
 from tinydeploy.registry import schema
 from tinydeploy.registry.boards import board_row
 from tinydeploy.registry.choice import changes
 from tinydeploy.registry.database import Database, RunRow, VersionRow
 from tinydeploy.registry.descriptions import describe_model, describe_version
+from tinydeploy.registry.files import EVALUATION_FILE, MODEL_FOLDER, TAG_MANIFEST, write_board, write_variant
 from tinydeploy.registry.folder import ENVIRONMENT, MlflowFolder
-from tinydeploy.registry.mlmodel import MODEL_FILE, read_model_folder, write_model_folder
+from tinydeploy.registry.mlmodel import MODEL_FILE, read_model_folder
 from tinydeploy.registry.schema import Row, VersionRecord
 from tinydeploy.registry.view import View, read_versions, read_view
-from tinydeploy.registry.writer import Writer
-from tinydeploy.store import write_json
+from tinydeploy.registry.writer import Fill, Writer
 from tinydeploy.types import (
     Artifact,
     Build,
@@ -37,15 +37,10 @@ from tinydeploy.types import (
     ModelSource,
     Selection,
     from_json,
-    to_json,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-_MODEL_FOLDER = "model"
-_EVALUATION_FILE = "evaluation.json"
-_FIRMWARE_FILES = ("build.json", "firmware.elf")
 
 
 class MlflowRegistry:
@@ -64,10 +59,12 @@ class MlflowRegistry:
         artifact: Artifact,
         evaluation: Evaluation,
         data: Mapping[str, Any],
+        lineage: Lineage | None = None,
     ) -> str:
         """The version of this variant, created by the last call or found if it exists.
 
-        A variant that was evaluated or described anew keeps its version.
+        A variant that was evaluated or described anew keeps its version. `lineage` is what made
+        it; the manifest of a version that exists keeps what was said first.
         Raises RegistryError, and UsageError if the evaluation is of another model.
         """
         schema.require_name("registered model", name)
@@ -87,52 +84,57 @@ class MlflowRegistry:
                 return found.version
             writer = Writer(client, self.folder, name)
             row = schema.variant_row(source, artifact, evaluation, data)
+            tags = schema.version_tags(artifact, evaluation, data)
+
+            def fill(folder: Path, run_id: str) -> Mapping[str, str]:
+                made = lineage or Lineage()
+                return write_variant(folder, run_id, source, artifact, evaluation, data, made)
+
             if found:
-                self._renew(writer, found, row, artifact, evaluation, data)
+                self._renew(writer, found, row, tags, data, fill)
                 return found.version
-            run_id = self._variant_run(writer, row, artifact, evaluation, data)
-            return self._create_version(
-                client, name, run_id, schema.version_tags(artifact, evaluation, data)
-            )
+            return self._create_version(writer, row, tags, data, fill)
 
     def _is_complete(self, name: str, found: VersionRow, content: str) -> bool:
         """True if the version says the same and its model has not been deleted."""
         return (
             found.tags.get(schema.TAG_CONTENT) == content
-            and (self._model_folder(name, found.run_id) / MODEL_FILE).is_file()
+            and (self.model_folder(name, found.run_id) / MODEL_FILE).is_file()
         )
 
-    def _model_folder(self, name: str, run_id: str) -> Path:
-        return self.folder.run_artifacts(name, run_id) / _MODEL_FOLDER
+    def model_folder(self, name: str, run_id: str) -> Path:
+        """The MLmodel folder of the variant that a run produced."""
+        return self.folder.run_artifacts(name, run_id) / MODEL_FOLDER
 
     def _variant_run(
-        self,
-        writer: Writer,
-        row: Row,
-        artifact: Artifact,
-        evaluation: Evaluation,
-        data: Mapping[str, Any],
-    ) -> str:
-        """The finished run behind a version: made now, or left by a process killed after it."""
+        self, writer: Writer, row: Row, data: Mapping[str, Any], fill: Fill
+    ) -> tuple[str, str]:
+        """The finished run behind a version, made now or left by a process killed after it.
+
+        Returns its id and the sha256 of its manifest.
+        """
         for run in self.database.runs_with(writer.experiment, row.tags[schema.TAG_KEY]):
             same = run.row.tags.get(schema.TAG_CONTENT) == row.tags[schema.TAG_CONTENT]
             if same and run.status == "FINISHED":
-                return run.run_id
+                return run.run_id, run.row.tags[TAG_MANIFEST]
             writer.give_up(run.run_id)
-
-        def fill(folder: Path, run_id: str) -> None:
-            write_model_folder(folder / _MODEL_FOLDER, artifact, run_id)
-            write_json(folder / _EVALUATION_FILE, to_json(evaluation))
-
-        return writer.run(schema.variant_name(artifact), row, fill, data)
+        return writer.run(row.params["variant"], row, fill, data)
 
     def _create_version(
-        self, client: MlflowClient, name: str, run_id: str, tags: Mapping[str, str]
+        self,
+        writer: Writer,
+        row: Row,
+        tags: Mapping[str, str],
+        data: Mapping[str, Any],
+        fill: Fill,
     ) -> str:
+        client, name = writer.client, writer.experiment
+        run_id, manifest_sha256 = self._variant_run(writer, row, data, fill)
         if self.database.model(name) is None:
             client.create_registered_model(name)
-        source = self._model_folder(name, run_id).as_uri()
-        version = client.create_model_version(name, source, run_id=run_id, tags=dict(tags))
+        source = self.model_folder(name, run_id).as_uri()
+        wanted = {**tags, TAG_MANIFEST: manifest_sha256}
+        version = client.create_model_version(name, source, run_id=run_id, tags=wanted)
         return str(version.version)
 
     def _renew(
@@ -140,25 +142,31 @@ class MlflowRegistry:
         writer: Writer,
         found: VersionRow,
         row: Row,
-        artifact: Artifact,
-        evaluation: Evaluation,
+        tags: Mapping[str, str],
         data: Mapping[str, Any],
+        fill: Fill,
     ) -> None:
         """Replace files, metric and description; the content hash last, which makes good a kill."""
-        name, run_id = writer.experiment, found.run_id
-        write_model_folder(self._model_folder(name, run_id), artifact, run_id)
-        write_json(self.folder.run_artifacts(name, run_id) / _EVALUATION_FILE, to_json(evaluation))
-        writer.log(run_id, Row(tags=row.tags, metrics=row.metrics))
+        name, run_id, metric = writer.experiment, found.run_id, tags["metric"]
+        made = fill(self.folder.run_artifacts(name, run_id), run_id)
+        writer.log(run_id, Row(tags={**row.tags, **made}, metrics=row.metrics))
         writer.log_data(run_id, data)
         for run in self.database.runs(name):
             if run.row.tags.get(schema.TAG_PARENT) == run_id:
-                writer.log(run.run_id, Row(metrics={evaluation.metric: evaluation.value}))
-        tags = schema.version_tags(artifact, evaluation, data)
-        for key in (evaluation.metric, "metric", schema.TAG_CONTENT):
+                writer.log(run.run_id, Row(metrics={metric: row.metrics[metric]}))
+        tags = {**tags, TAG_MANIFEST: made[TAG_MANIFEST]}
+        for key in (metric, "metric", TAG_MANIFEST, schema.TAG_CONTENT):
             writer.client.set_model_version_tag(name, found.version, key, tags[key])
 
     # ------------------------------------------------------------ boards
-    def record(self, name: str, version: str, build: Build, measurement: Measurement | None) -> str:
+    def record(
+        self,
+        name: str,
+        version: str,
+        build: Build,
+        measurement: Measurement | None,
+        lineage: Lineage | None = None,
+    ) -> str:
         """Run id of the child run for (version, board, engine, optimize), created or found.
 
         New figures replace old ones: the old run is deleted, and can be restored in the MLflow
@@ -182,10 +190,10 @@ class MlflowRegistry:
             if runs and _says(runs[0], row, measurement):
                 run_id = runs.pop(0).run_id
             else:
-                run_id = writer.run(
+                run_id, _ = writer.run(
                     f"{build.board} ({build.engine}, {build.optimize})",
                     row,
-                    lambda folder, _: _write_firmware(folder, build, measurement),
+                    lambda folder, _: write_board(folder, build, measurement, lineage or Lineage()),
                 )
             for replaced in runs:
                 client.delete_run(replaced.run_id)
@@ -274,7 +282,7 @@ class MlflowRegistry:
     def artifact(self, name: str, version: str) -> Artifact:
         """The model of a version. Raises RegistryError if its file is gone or was changed."""
         found = self.get(name, version)
-        return read_model_folder(self._model_folder(name, found.run_id), found.model_sha256)
+        return read_model_folder(self.model_folder(name, found.run_id), found.model_sha256)
 
     def evaluation(self, name: str, version: str) -> Evaluation:
         """The evaluation behind a version's metric, with the result of every sample.
@@ -282,7 +290,7 @@ class MlflowRegistry:
         Raises RegistryError if its file is gone or was changed.
         """
         found = self.get(name, version)
-        path = self.folder.run_artifacts(name, found.run_id) / _EVALUATION_FILE
+        path = self.folder.run_artifacts(name, found.run_id) / EVALUATION_FILE
         try:
             evaluation = from_json(Evaluation, json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as e:
@@ -301,36 +309,40 @@ class MlflowRegistry:
 
         Raises UsageError for another form, RegistryError if there is no such version.
         """
-        match = re.fullmatch(r"(?:models:/)?([\w-]+)(?:@([\w-]+)|/(\d+))", uri, flags=re.ASCII)
+        name, version, _ = self.locate(uri)
+        if not version:
+            raise UsageError(
+                f"{uri!r} names no version", hint="write models:/NAME@BOARD or models:/NAME/VERSION"
+            )
+        return self.artifact(name, version)
+
+    def locate(self, uri: str) -> tuple[str, str, str]:
+        """Name, version and alias of `[models:/]NAME[@ALIAS|/VERSION]`.
+
+        Without a version there is "" for it, and for the alias. Raises as `resolve` does.
+        """
+        match = re.fullmatch(r"(?:models:/)?([\w-]+)(?:@([\w-]+)|/(\d+))?", uri, flags=re.ASCII)
         if not match:
             raise UsageError(
                 f"{uri!r} names no model", hint="write models:/NAME@BOARD or models:/NAME/VERSION"
             )
-        name, board, version = match.groups()
-        if board:
+        name, alias, version = (part or "" for part in match.groups())
+        if alias:
             aliases = self.view(name).aliases
-            if board not in aliases:
+            if alias not in aliases:
                 known = ", ".join(sorted(aliases)) or "none"
                 raise RegistryError(
-                    f"no version of {name} is selected for {board}",
+                    f"no version of {name} is selected for {alias}",
                     hint=f"boards with a selection: {known}",
                 )
-            version = aliases[board]
-        return self.artifact(name, version)
+            version = aliases[alias]
+        return name, version, alias
 
 
 def _says(run: RunRow, row: Row, measurement: Measurement | None) -> bool:
     """True if the run holds these figures already, or the same build's with a measurement."""
     same = (schema.TAG_CONTENT,) if measurement else ("build_id", "firmware_sha256")
     return all(run.row.tags.get(key) == row.tags[key] for key in same)
-
-
-def _write_firmware(folder: Path, build: Build, measurement: Measurement | None) -> None:
-    """The artifacts of a run on a board: what was flashed, and every raw sample."""
-    for file in _FIRMWARE_FILES:
-        shutil.copyfile(build.directory / file, folder / file)
-    if measurement:
-        write_json(folder / "measurement.json", to_json(measurement))
 
 
 def _stale_descriptions(view: View) -> dict[str, str]:

@@ -2,15 +2,24 @@
 
 ::
 
-    model/MLmodel         MLflow's description: flavor `tinydeploy`, signature, hashes (YAML)
-    model/model.tflite    the model
-    model/artifact.json   the artifact's description: input, labels, task, metric, threshold
+    model/MLmodel              MLflow's description: flavors, signature, hashes (YAML)
+    model/model.tflite         the model
+    model/artifact.json        the artifact's description: input, labels, task, metric, threshold
+    model/README.md            the model card
+    model/input_example.json   one sample in the model's own dtype
+    model/requirements.txt     what `mlflow.pyfunc` needs to load it
+    model/python_env.yaml      the same for MLflow's virtual environments
+    model/manifest.json        all of these by sha256 (see `manifest`), and signature.json
+
+There is no pickle and no code in it: `mlflow.pyfunc` loads it with `tinydeploy.mlflow`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +35,35 @@ FLAVOR = "tinydeploy"
 FLAVOR_VERSION = "1"
 MODEL_FILE = "model.tflite"
 SIDECAR_FILE = "artifact.json"
+CARD_FILE = "README.md"
+REQUIREMENTS_FILE = "requirements.txt"
+PYTHON_ENV_FILE = "python_env.yaml"
+LOADER = "tinydeploy.mlflow"
+
+_REQUIRED = ("tinydeploy", "mlflow", "numpy")
 
 # dtypes of `.tflite` files that numpy has no type for: the type that carries them.
 _CARRIERS = {"int4": "int8"}
 
 
-def write_model_folder(folder: Path, artifact: Artifact, run_id: str) -> None:
-    """Write the folder of an artifact, which a run with `run_id` produced.
+def write_model_folder(
+    folder: Path,
+    artifact: Artifact,
+    run_id: str | None,
+    *,
+    card: str,
+    model: Any = None,
+    input_example: Any = None,
+) -> None:
+    """Write the folder of an artifact, which a run with `run_id` produced, all but its manifest.
 
+    `card` is the model card. `model` is the `mlflow.models.Model` to complete, a new one by
+    default; `input_example` samples in the model's own dtype, a seeded random one by default.
     Raises UnsupportedModelError if the `.tflite` cannot be read, RegistryError if it is not the
     one that the artifact describes.
     """
     from mlflow.models import Model
+    from mlflow.models.utils import _save_example  # what the flavors within MLflow call
 
     graph = tflite.read_graph(artifact.path)
     if graph.sha256 != artifact.sha256:
@@ -54,13 +80,42 @@ def write_model_folder(folder: Path, artifact: Artifact, run_id: str) -> None:
         "model_sha256": artifact.sha256,
         "source_sha256": artifact.source_sha256,
     }
-    Model(
-        artifact_path=folder.name,
-        run_id=run_id,
-        flavors={FLAVOR: flavor},
-        signature=_signature(graph),
-        model_size_bytes=artifact.size_bytes,
-    ).save(str(folder / "MLmodel"))
+    write_atomic(folder / CARD_FILE, card)
+    requirements = "".join(f"{name}=={version(name)}\n" for name in _REQUIRED)
+    write_atomic(folder / REQUIREMENTS_FILE, requirements)
+    python = platform.python_version()
+    environment = f"python: {python}\ndependencies:\n- -r {REQUIREMENTS_FILE}\n"
+    write_atomic(folder / PYTHON_ENV_FILE, environment)
+    described = model or Model(artifact_path=folder.name, run_id=run_id)
+    _save_example(
+        described, example(graph) if input_example is None else input_example, str(folder)
+    )
+    described.flavors[FLAVOR] = flavor
+    described.flavors["python_function"] = {
+        "loader_module": LOADER,
+        "python_version": python,
+        "env": {"virtualenv": PYTHON_ENV_FILE},
+    }
+    described.signature = _signature(graph)
+    described.model_size_bytes = artifact.size_bytes
+    described.save(str(folder / "MLmodel"))
+
+
+def example(graph: Graph) -> Any:
+    """One seeded random sample: an array for one input, name -> array for several."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for tensor in (graph.tensors[i] for i in graph.inputs):
+        dtype = np.dtype(_CARRIERS.get(tensor.dtype, tensor.dtype))
+        shape = (1, *tensor.shape[1:])
+        if dtype.kind == "f":
+            arrays[tensor.name] = rng.uniform(-1, 1, shape).astype(dtype)
+        elif dtype.kind == "b":
+            arrays[tensor.name] = rng.integers(0, 2, shape).astype(dtype)
+        else:
+            limits = np.iinfo(dtype)
+            arrays[tensor.name] = rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    return next(iter(arrays.values())) if len(arrays) == 1 else arrays
 
 
 def read_model_folder(folder: Path, sha256: str) -> Artifact:
@@ -91,12 +146,19 @@ def _changed(path: Path, found: str, expected: str) -> RegistryError:
 
 
 def _signature(graph: Graph) -> Any:
-    """Inputs and outputs in the model's own dtypes; the batch dimension is free."""
+    """Inputs and outputs in the model's own dtypes; the batch dimension is free.
+
+    MLflow takes a plain array where the one tensor has no name, and a dict of arrays by name
+    where there are several.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
     def schema(indices: tuple[int, ...]) -> Schema:
-        return Schema([TensorSpec(**_spec(graph.tensors[i])) for i in indices])
+        specs = [_spec(graph.tensors[i]) for i in indices]
+        if len(specs) == 1:
+            specs[0]["name"] = None
+        return Schema([TensorSpec(**spec) for spec in specs])
 
     return ModelSignature(inputs=schema(graph.inputs), outputs=schema(graph.outputs))
 

@@ -36,7 +36,7 @@ from tinydeploy.types import (
     to_json,
 )
 
-LAYOUT = "1"
+LAYOUT = "2"
 """Version of this layout, kept in every run's tag `tinydeploy.layout`."""
 
 # Tags for programs.

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from tinydeploy.errors import RegistryError
 from tinydeploy.registry.database import Database
+from tinydeploy.registry.files import TAG_MANIFEST
 from tinydeploy.registry.folder import MlflowFolder
 from tinydeploy.registry.schema import Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
+
+Fill = Callable[[Path, str], Mapping[str, str]]
+"""Writes a run's artifacts into a folder, given its id; returns tags, with `manifest_sha256`."""
 
 _DIGEST_LENGTH = 12  # MLflow's own digests are as short; the whole hash is among the run's tags
 
@@ -41,10 +45,10 @@ class Writer:
         self,
         name: str,
         row: Row,
-        fill: Callable[[Path, str], None],
+        fill: Fill,
         data: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> str:
-        """A finished run; `fill` writes its artifacts into a folder, given the run's id.
+    ) -> tuple[str, str]:
+        """A finished run with the artifacts of `fill`; its id and the sha256 of its manifest.
 
         A run that fails on the way is deleted with its artifacts. One that is killed on the way
         stays RUNNING, and whoever writes next deletes it: while the lock is held nobody else
@@ -59,14 +63,15 @@ class Writer:
                 self.client.log_inputs(run_id, _dataset_inputs(data))
             artifacts = self.folder.run_artifacts(self.experiment, run_id)
             artifacts.mkdir(parents=True)
-            fill(artifacts, run_id)
+            made = fill(artifacts, run_id)
+            self.log(run_id, Row(tags=made))
             self.client.set_terminated(run_id)
         except BaseException:
             # If even this fails (a full disk), the next writer finds the run unfinished.
             with contextlib.suppress(Exception):
                 self.give_up(run_id)
             raise
-        return run_id
+        return run_id, made[TAG_MANIFEST]
 
     def log(self, run_id: str, row: Row) -> None:
         """Everything in one call and one transaction."""

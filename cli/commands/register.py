@@ -63,7 +63,7 @@ def command(
         }
     }  # fmt: skip
     store = wiring.registry(registry)
-    version = store.register(name, source, artifact, evaluation, sets)
+    version = store.register(name, source, artifact, evaluation, sets, wiring.lineage())
     graph = read_graph(artifact.path)
     inputs = [prepare(dataset.x[:samples], graph.tensors[graph.inputs[0]], artifact.input)]
     runs = {}
@@ -74,7 +74,7 @@ def command(
         if measurement.stack_bytes is not None:
             footprint = build.footprint.with_stack(measurement.stack_bytes)
             build = dataclasses.replace(build, footprint=footprint)
-        runs[build.board] = store.record(name, version, build, measurement)
+        runs[build.board] = store.record(name, version, build, measurement, wiring.lineage())
     if as_json:
         print_json({"name": name, "version": version, "runs": runs})
     else:

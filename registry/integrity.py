@@ -1,0 +1,194 @@
+"""Re-hashes what is registered and finds what was changed: model, firmware, manifest, signature."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinydeploy.errors import RegistryError
+from tinydeploy.registry import files, signing
+from tinydeploy.registry.boards import BoardRecord
+from tinydeploy.registry.manifest import (
+    MANIFEST_FILE,
+    SIGNATURE_FILE,
+    content,
+    problems,
+    read_manifest,
+)
+from tinydeploy.registry.mlflow import MlflowRegistry
+from tinydeploy.registry.mlmodel import MODEL_FILE
+from tinydeploy.store import sha256_file
+
+TAG_SIGNED_BY = "signed_by"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One file that is not what was registered, relative to its folder, and what is wrong."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One folder that was re-hashed: the model of a version (`board` is ""), or a board's run.
+
+    `signature` is "unsigned", "trusted", "untrusted" (by a key that is not trusted) or "invalid".
+    """
+
+    name: str
+    version: str
+    board: str
+    run_id: str
+    folder: Path
+    files: int
+    bytes: int
+    signature: str
+    key_id: str
+    problems: tuple[Problem, ...]
+
+
+def verify(registry: MlflowRegistry, name: str, version: str = "") -> list[Checked]:
+    """Every folder of a version, or of all versions of a model, re-hashed.
+
+    Raises RegistryError only for what does not exist; what was changed is in `problems`.
+    """
+    view = registry.view(name)
+    if version:
+        registry.get(name, version)
+    checked = []
+    for v in view.versions:
+        if version in ("", v.version):
+            checked.append(check_model(registry, name, v.version))
+            checked += [check_board(registry, name, v.version, r) for r in view.of(v)]
+    return checked
+
+
+def check_model(registry: MlflowRegistry, name: str, version: str) -> Checked:
+    """The model folder and the evaluation of a version."""
+    found = registry.get(name, version)
+    tags = _version_tags(registry, name, version)
+    folder = registry.model_folder(name, found.run_id)
+    more = [*_lineage(folder, {"model_sha256": found.model_sha256})]
+    if _hash(folder / MODEL_FILE) not in (found.model_sha256, None):
+        more.append(Problem(MODEL_FILE, "is not the model of this version"))
+    evaluation = registry.folder.run_artifacts(name, found.run_id) / files.EVALUATION_FILE
+    try:
+        expected = read_manifest(folder)["lineage"].get("evaluation_sha256")
+    except RegistryError:
+        expected = None
+    if expected is None or _hash(evaluation) != expected:
+        more.append(Problem(files.EVALUATION_FILE, "is not the evaluation that was registered"))
+    return _checked(name, version, "", found.run_id, folder, tags, more)
+
+
+def check_board(registry: MlflowRegistry, name: str, version: str, record: BoardRecord) -> Checked:
+    """Firmware and measurement of a run on a board."""
+    folder = registry.folder.run_artifacts(name, record.run_id)
+    tags = _run_tags(registry, name, record.run_id)
+    model_sha256 = registry.get(name, version).model_sha256
+    said = {
+        "model_sha256": model_sha256,
+        "build_id": record.build_id,
+        "firmware_sha256": record.firmware_sha256,
+        "board": record.board,
+    }
+    more = [*_lineage(folder, said), *_build(folder, said)]
+    image = files.IMAGE_FILE if (folder / files.IMAGE_FILE).exists() else files.FIRMWARE_FILES[1]
+    if _hash(folder / image) not in (record.firmware_sha256, None):
+        more.append(Problem(image, "is not the firmware that was measured"))
+    return _checked(name, version, record.board, record.run_id, folder, tags, more)
+
+
+def require_intact(checked: Checked, *, signed: bool = False) -> Checked:
+    """What was checked. Raises RegistryError naming the first changed file, or if not signed."""
+    what = f"version {checked.version} of {checked.name}"
+    what += f" on {checked.board}" if checked.board else ""
+    if checked.problems:
+        first = checked.problems[0]
+        more = len(checked.problems) - 1
+        raise RegistryError(
+            f"{what} is refused: {first.file} {first.reason}"
+            + (f" ({more} more problems)" if more else ""),
+            hint=f"see `tinydeploy verify {checked.name}/{checked.version}`; import it again, or "
+            "deploy again",
+        )
+    if signed:
+        signing.require_signature(checked.folder, what, required=True)
+    return checked
+
+
+def _checked(
+    name: str,
+    version: str,
+    board: str,
+    run_id: str,
+    folder: Path,
+    tags: Mapping[str, str],
+    more: list[Problem],
+) -> Checked:
+    manifest_sha256 = tags.get(files.TAG_MANIFEST)
+    if manifest_sha256 is None:
+        more.append(Problem(MANIFEST_FILE, "is not registered: deploy again"))
+    found = [Problem(*p) for p in problems(folder, manifest_sha256)]
+    verdict = signing.check_signature(folder)
+    if verdict.status == "invalid":
+        found.append(Problem(verdict.file, f"signature: {verdict.reason}"))
+    if verdict.status == "unsigned" and tags.get(TAG_SIGNED_BY):
+        found.append(Problem(SIGNATURE_FILE, "is missing: it was signed"))
+    names = content(folder) if folder.is_dir() else []
+    unique = dict.fromkeys([*found, *more])
+    return Checked(
+        name=name,
+        version=version,
+        board=board,
+        run_id=run_id,
+        folder=folder,
+        files=len(names),
+        bytes=sum((folder / n).stat().st_size for n in names if (folder / n).is_file()),
+        signature=verdict.status,
+        key_id=verdict.key_id,
+        problems=tuple(unique),
+    )
+
+
+def _lineage(folder: Path, said: Mapping[str, str]) -> Iterator[Problem]:
+    """Where the manifest's lineage is not what the registry says."""
+    try:
+        lineage = read_manifest(folder)["lineage"]
+    except RegistryError:
+        return  # `problems` says so
+    for key, value in said.items():
+        if lineage.get(key) != value:
+            yield Problem(MANIFEST_FILE, f"says another {key} than the registry")
+
+
+def _build(folder: Path, said: Mapping[str, Any]) -> Iterator[Problem]:
+    """Where build.json, by which the host knows the device, is not what the registry says."""
+    try:
+        build = json.loads((folder / "build.json").read_text(encoding="utf-8"))
+        for key, value in said.items():
+            if build.get(key, value) != value:
+                yield Problem("build.json", f"says another {key} than the registry")
+    except (OSError, ValueError, AttributeError) as e:
+        yield Problem("build.json", f"cannot be read: {e}")
+
+
+def _hash(path: Path) -> str | None:
+    """None for a file that is not there, which `problems` says."""
+    return sha256_file(path) if path.is_file() else None
+
+
+def _version_tags(registry: MlflowRegistry, name: str, version: str) -> Mapping[str, str]:
+    model = registry.database.model(name)
+    rows = model.versions if model else ()
+    return next((v.tags for v in rows if v.version == version), {})
+
+
+def _run_tags(registry: MlflowRegistry, name: str, run_id: str) -> Mapping[str, str]:
+    rows = registry.database.runs(name)
+    return next((r.row.tags for r in rows if r.run_id == run_id), {})

@@ -21,6 +21,10 @@ TABLES: dict[str, dict[str, str]] = {
         "native": "tinydeploy.devices.loopback:LoopbackRunner",
         "qemu": "tinydeploy.devices.emulator:QemuRunner",
     },
+    "mlflow": {
+        name: f"tinydeploy.cli.plugin.flavor:{name}"
+        for name in ("save_model", "log_model", "load_model", "load_pyfunc")
+    },
     "interpreter": {
         "litert": "tinydeploy.pipeline.interpreters:LiteRt",
         "tflm": "tinydeploy.pipeline.interpreters:TfliteMicro",

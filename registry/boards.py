@@ -14,7 +14,9 @@ from tinydeploy.registry.schema import (
     TAG_KEY,
     TAG_KIND,
     TAG_LAYOUT,
+    TAG_MANIFEST,
     TAG_PARENT,
+    TAG_SIGNED_BY,
     Row,
     VersionRecord,
     below,
@@ -54,6 +56,8 @@ class BoardRecord:
     selection: str = ""
     reason: str = ""
     pareto: bool = False
+    manifest_sha256: str = ""
+    signed_by: str = ""
 
 
 def board_key(parent_run_id: str, board: str, engine: str, optimize: str) -> str:
@@ -180,6 +184,8 @@ def read_board(run_id: str, row: Row) -> BoardRecord:
             selection=row.tags.get("selection", ""),
             reason=row.tags.get("reason", ""),
             pareto=row.tags.get("pareto") == "yes",
+            manifest_sha256=row.tags.get(TAG_MANIFEST, ""),
+            signed_by=row.tags.get(TAG_SIGNED_BY, ""),
         )
     except (KeyError, ValueError) as e:
         raise edited(f"run {run_id}", e) from e

@@ -20,6 +20,7 @@ from tinydeploy.lineage import Lineage
 from tinydeploy.registry.card import variant_card
 from tinydeploy.registry.manifest import SIGNATURE_FILE, write_manifest
 from tinydeploy.registry.mlmodel import write_model_folder
+from tinydeploy.registry.schema import TAG_MANIFEST
 from tinydeploy.store import sha256_file, sha256_json, write_json
 from tinydeploy.types import Artifact, Build, Evaluation, Measurement, ModelSource, to_json
 
@@ -28,7 +29,6 @@ EVALUATION_FILE = "evaluation.json"
 MEASUREMENT_FILE = "measurement.json"
 FIRMWARE_FILES = ("build.json", "firmware.elf")
 IMAGE_FILE = "firmware.bin"  # not of boards that are a process of the host
-TAG_MANIFEST = "manifest_sha256"
 
 _MAX_NOTE = 5000  # of MLflow's column
 
@@ -54,7 +54,7 @@ def write_variant(
             for name, d in sorted(data.items())
         },
         "evaluation_sha256": sha256_file(folder / EVALUATION_FILE),
-        **_made_with(lineage),
+        **made_with(lineage),
     }
     card = variant_card(artifact, tflite.read_graph(artifact.path), evaluation, described)
     model = folder / MODEL_FOLDER
@@ -87,7 +87,7 @@ def write_board(
             "sha256": engine_sha256(lineage.code),
         },
         "compiler": build.compiler,
-        **_made_with(lineage),
+        **made_with(lineage),
     }
     return {TAG_MANIFEST: write_manifest(folder, "board", described)}
 
@@ -98,5 +98,6 @@ def engine_sha256(code: Mapping[str, str]) -> str:
     return sha256_json(parts) if parts else ""
 
 
-def _made_with(lineage: Lineage) -> dict[str, Any]:
+def made_with(lineage: Lineage) -> dict[str, Any]:
+    """The part of a manifest's lineage that does not depend on the model."""
     return {"code": dict(lineage.code), "tools": dict(lineage.tools)}

@@ -20,9 +20,8 @@ from tinydeploy.registry.manifest import (
 )
 from tinydeploy.registry.mlflow import MlflowRegistry
 from tinydeploy.registry.mlmodel import MODEL_FILE
+from tinydeploy.registry.schema import VersionRecord
 from tinydeploy.store import sha256_file
-
-TAG_SIGNED_BY = "signed_by"
 
 
 @dataclass(frozen=True)
@@ -63,36 +62,32 @@ def verify(registry: MlflowRegistry, name: str, version: str = "") -> list[Check
     checked = []
     for v in view.versions:
         if version in ("", v.version):
-            checked.append(check_model(registry, name, v.version))
-            checked += [check_board(registry, name, v.version, r) for r in view.of(v)]
+            checked.append(check_model(registry, v))
+            checked += [check_board(registry, v, r) for r in view.of(v)]
     return checked
 
 
-def check_model(registry: MlflowRegistry, name: str, version: str) -> Checked:
+def check_model(registry: MlflowRegistry, version: VersionRecord) -> Checked:
     """The model folder and the evaluation of a version."""
-    found = registry.get(name, version)
-    tags = _version_tags(registry, name, version)
-    folder = registry.model_folder(name, found.run_id)
-    more = [*_lineage(folder, {"model_sha256": found.model_sha256})]
-    if _hash(folder / MODEL_FILE) not in (found.model_sha256, None):
+    folder = registry.model_folder(version.name, version.run_id)
+    more = [*_lineage(folder, {"model_sha256": version.model_sha256})]
+    if _hash(folder / MODEL_FILE) not in (version.model_sha256, None):
         more.append(Problem(MODEL_FILE, "is not the model of this version"))
-    evaluation = registry.folder.run_artifacts(name, found.run_id) / files.EVALUATION_FILE
+    run = registry.folder.run_artifacts(version.name, version.run_id)
     try:
         expected = read_manifest(folder)["lineage"].get("evaluation_sha256")
     except RegistryError:
         expected = None
-    if expected is None or _hash(evaluation) != expected:
+    if expected is None or _hash(run / files.EVALUATION_FILE) != expected:
         more.append(Problem(files.EVALUATION_FILE, "is not the evaluation that was registered"))
-    return _checked(name, version, "", found.run_id, folder, tags, more)
+    return _checked(version, version, folder, more)
 
 
-def check_board(registry: MlflowRegistry, name: str, version: str, record: BoardRecord) -> Checked:
+def check_board(registry: MlflowRegistry, version: VersionRecord, record: BoardRecord) -> Checked:
     """Firmware and measurement of a run on a board."""
-    folder = registry.folder.run_artifacts(name, record.run_id)
-    tags = _run_tags(registry, name, record.run_id)
-    model_sha256 = registry.get(name, version).model_sha256
+    folder = registry.folder.run_artifacts(version.name, record.run_id)
     said = {
-        "model_sha256": model_sha256,
+        "model_sha256": version.model_sha256,
         "build_id": record.build_id,
         "firmware_sha256": record.firmware_sha256,
         "board": record.board,
@@ -101,7 +96,7 @@ def check_board(registry: MlflowRegistry, name: str, version: str, record: Board
     image = files.IMAGE_FILE if (folder / files.IMAGE_FILE).exists() else files.FIRMWARE_FILES[1]
     if _hash(folder / image) not in (record.firmware_sha256, None):
         more.append(Problem(image, "is not the firmware that was measured"))
-    return _checked(name, version, record.board, record.run_id, folder, tags, more)
+    return _checked(version, record, folder, more)
 
 
 def require_intact(checked: Checked, *, signed: bool = False) -> Checked:
@@ -123,30 +118,23 @@ def require_intact(checked: Checked, *, signed: bool = False) -> Checked:
 
 
 def _checked(
-    name: str,
-    version: str,
-    board: str,
-    run_id: str,
-    folder: Path,
-    tags: Mapping[str, str],
-    more: list[Problem],
+    version: VersionRecord, record: VersionRecord | BoardRecord, folder: Path, more: list[Problem]
 ) -> Checked:
-    manifest_sha256 = tags.get(files.TAG_MANIFEST)
-    if manifest_sha256 is None:
+    if not record.manifest_sha256:
         more.append(Problem(MANIFEST_FILE, "is not registered: deploy again"))
-    found = [Problem(*p) for p in problems(folder, manifest_sha256)]
+    found = [Problem(*p) for p in problems(folder, record.manifest_sha256 or None)]
     verdict = signing.check_signature(folder)
     if verdict.status == "invalid":
         found.append(Problem(verdict.file, f"signature: {verdict.reason}"))
-    if verdict.status == "unsigned" and tags.get(TAG_SIGNED_BY):
+    if verdict.status == "unsigned" and record.signed_by:
         found.append(Problem(SIGNATURE_FILE, "is missing: it was signed"))
     names = content(folder) if folder.is_dir() else []
     unique = dict.fromkeys([*found, *more])
     return Checked(
-        name=name,
-        version=version,
-        board=board,
-        run_id=run_id,
+        name=version.name,
+        version=version.version,
+        board=getattr(record, "board", ""),
+        run_id=record.run_id,
         folder=folder,
         files=len(names),
         bytes=sum((folder / n).stat().st_size for n in names if (folder / n).is_file()),
@@ -181,14 +169,3 @@ def _build(folder: Path, said: Mapping[str, Any]) -> Iterator[Problem]:
 def _hash(path: Path) -> str | None:
     """None for a file that is not there, which `problems` says."""
     return sha256_file(path) if path.is_file() else None
-
-
-def _version_tags(registry: MlflowRegistry, name: str, version: str) -> Mapping[str, str]:
-    model = registry.database.model(name)
-    rows = model.versions if model else ()
-    return next((v.tags for v in rows if v.version == version), {})
-
-
-def _run_tags(registry: MlflowRegistry, name: str, run_id: str) -> Mapping[str, str]:
-    rows = registry.database.runs(name)
-    return next((r.row.tags for r in rows if r.run_id == run_id), {})

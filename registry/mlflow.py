@@ -21,10 +21,15 @@ from tinydeploy.registry.boards import board_row
 from tinydeploy.registry.choice import changes
 from tinydeploy.registry.database import Database, RunRow, VersionRow
 from tinydeploy.registry.descriptions import describe_model, describe_version
-from tinydeploy.registry.files import EVALUATION_FILE, MODEL_FOLDER, TAG_MANIFEST, write_board, write_variant
+from tinydeploy.registry.files import (
+    EVALUATION_FILE,
+    MODEL_FOLDER,
+    write_board,
+    write_variant,
+)
 from tinydeploy.registry.folder import ENVIRONMENT, MlflowFolder
 from tinydeploy.registry.mlmodel import MODEL_FILE, read_model_folder
-from tinydeploy.registry.schema import Row, VersionRecord
+from tinydeploy.registry.schema import TAG_MANIFEST, Row, VersionRecord
 from tinydeploy.registry.view import View, read_versions, read_view
 from tinydeploy.registry.writer import Fill, Writer
 from tinydeploy.types import (
@@ -312,7 +317,8 @@ class MlflowRegistry:
         name, version, _ = self.locate(uri)
         if not version:
             raise UsageError(
-                f"{uri!r} names no version", hint="write models:/NAME@BOARD or models:/NAME/VERSION"
+                f"{uri!r} names no model version",
+                hint="write models:/NAME@BOARD or models:/NAME/VERSION",
             )
         return self.artifact(name, version)
 

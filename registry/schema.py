@@ -9,6 +9,8 @@ alias `<board>`        the version chosen for the board
 tag `selected.<board>` on the chosen version: the run of kind `board` that was chosen
 tag `selection.<board>` on the registered model: objective and constraints, as JSON
 tag `rejected.<board>` on a version that has no run on the board: why not
+tag `manifest_sha256`  on a version and on a run of kind `board`: the hash of its manifest
+tag `signed_by`        on both, once signed: the id of the key
 tag `reason`           on every run of kind `board`: why it was chosen, or why not
 =====================  ===========================================================================
 
@@ -45,6 +47,8 @@ TAG_KIND = "tinydeploy.kind"
 TAG_KEY = "tinydeploy.key"
 TAG_CONTENT = "tinydeploy.content"
 TAG_PARENT = "mlflow.parentRunId"
+TAG_MANIFEST = "manifest_sha256"
+TAG_SIGNED_BY = "signed_by"
 
 KIND_VARIANT = "variant"
 KIND_BOARD = "board"
@@ -80,6 +84,8 @@ class VersionRecord:
     selected: Mapping[str, str] = field(default_factory=dict)
     rejected: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    manifest_sha256: str = ""
+    signed_by: str = ""
 
 
 # ---------------------------------------------------------------- names and keys
@@ -204,6 +210,8 @@ def read_version(
             selected=below("selected.", tags),
             rejected=below("rejected.", tags),
             description=description,
+            manifest_sha256=tags.get(TAG_MANIFEST, ""),
+            signed_by=tags.get(TAG_SIGNED_BY, ""),
         )
     except (KeyError, ValueError) as e:
         raise edited(f"version {version} of {name}", e) from e

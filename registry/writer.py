@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tinydeploy.errors import RegistryError
 from tinydeploy.registry.database import Database
-from tinydeploy.registry.files import TAG_MANIFEST
 from tinydeploy.registry.folder import MlflowFolder
-from tinydeploy.registry.schema import Row
+from tinydeploy.registry.schema import TAG_MANIFEST, Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -49,6 +49,12 @@ REGISTRY = click.option(
     help="Folder that holds mlruns/; the current one by default.",
 )
 
+REQUIRE_SIGNATURE = click.option(
+    "--require-signature",
+    is_flag=True,
+    help="Refuse what no trusted key has signed; also TINYDEPLOY_REQUIRE_SIGNATURE=1.",
+)
+
 
 _LIMITS = (
     ("--min-metric", float, "Least value of the metric (greatest, for an error)."),

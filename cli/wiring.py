@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinydeploy import plugins
 from tinydeploy.lineage import Lineage, tool_versions
-from tinydeploy.store import sha256_tree
+from tinydeploy.store import sha256_json, sha256_tree
 from tinydeploy.types import (
     Artifact,
     Build,
@@ -86,7 +86,9 @@ def fingerprints() -> dict[str, str]:
         "**/*.json",
     )
     core = sha256_tree(_folder("tinydeploy"), ("*.py",))
-    return {r: core + sha256_tree(_folder(f"tinydeploy.{r}"), patterns) for r in ROOMS}
+    return {
+        r: sha256_json([core, sha256_tree(_folder(f"tinydeploy.{r}"), patterns)]) for r in ROOMS
+    }
 
 
 def lineage() -> Lineage:

@@ -11,6 +11,7 @@ from typing import Any
 from tinydeploy.errors import RegistryError
 from tinydeploy.registry import files, signing
 from tinydeploy.registry.boards import BoardRecord
+from tinydeploy.registry.keys import load_public
 from tinydeploy.registry.manifest import (
     MANIFEST_FILE,
     SIGNATURE_FILE,
@@ -20,7 +21,7 @@ from tinydeploy.registry.manifest import (
 )
 from tinydeploy.registry.mlflow import MlflowRegistry
 from tinydeploy.registry.mlmodel import MODEL_FILE
-from tinydeploy.registry.schema import VersionRecord
+from tinydeploy.registry.schema import TAG_SIGNED_BY, VersionRecord
 from tinydeploy.store import sha256_file
 
 
@@ -97,6 +98,28 @@ def check_board(registry: MlflowRegistry, version: VersionRecord, record: BoardR
     if _hash(folder / image) not in (record.firmware_sha256, None):
         more.append(Problem(image, "is not the firmware that was measured"))
     return _checked(version, record, folder, more)
+
+
+def sign(registry: MlflowRegistry, name: str, version: str, private_key: Path) -> list[Checked]:
+    """Sign the model of a version and its runs on boards, if they are intact; what they are then.
+
+    Raises RegistryError naming the first file that was changed: nothing is signed then.
+    """
+    found = registry.get(name, version)
+    for checked in verify(registry, name, version):
+        require_intact(checked)
+    key_id = load_public(private_key).key_id
+    with registry.folder.locked() as client:
+        for record in (found, *registry.view(name).of(found)):
+            if isinstance(record, BoardRecord):
+                folder = registry.folder.run_artifacts(name, record.run_id)
+                signing.sign_folder(folder, f"{name}/{version}@{record.board}", private_key)
+                client.set_tag(record.run_id, TAG_SIGNED_BY, key_id)
+            else:
+                folder = registry.model_folder(name, record.run_id)
+                signing.sign_folder(folder, f"{name}/{version}", private_key)
+                client.set_model_version_tag(name, version, TAG_SIGNED_BY, key_id)
+    return verify(registry, name, version)
 
 
 def require_intact(checked: Checked, *, signed: bool = False) -> Checked:

@@ -25,6 +25,9 @@ MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "signature.json"
 FORMAT = "tinydeploy-manifest/1"
 
+# MLflow leaves a note of where a model came from in the folder that it loads from.
+UNLISTED = (MANIFEST_FILE, SIGNATURE_FILE, "registered_model_meta")
+
 
 def write_manifest(folder: Path, kind: str, lineage: Mapping[str, Any]) -> str:
     """Describe all files below `folder`; the sha256 of the manifest that was written."""
@@ -40,7 +43,7 @@ def write_manifest(folder: Path, kind: str, lineage: Mapping[str, Any]) -> str:
 def content(folder: Path) -> list[str]:
     """The files below `folder` that a manifest lists, as sorted POSIX paths."""
     found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
-    return sorted(name for name in found if name not in (MANIFEST_FILE, SIGNATURE_FILE))
+    return sorted(name for name in found if name not in UNLISTED)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from tinydeploy.errors import RegistryError
 from tinydeploy.registry import keys
-from tinydeploy.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE, content
+from tinydeploy.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE, UNLISTED, content
 from tinydeploy.store import sha256_file, write_json
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -138,7 +138,7 @@ def _statement(folder: Path, name: str) -> dict[str, Any]:
                 "method": "files",
                 "hash_type": "sha256",
                 "allow_symlinks": False,
-                "ignore_paths": [SIGNATURE_FILE],
+                "ignore_paths": [name for name in UNLISTED if name != MANIFEST_FILE],
             },
             "resources": resources,
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -126,3 +127,42 @@ def _provenance(lineage: Mapping[str, Any], prefix: str = "") -> list[tuple[str,
 def _table(head: tuple[str, ...], rows: list[Any]) -> list[str]:
     lines = [" | ".join(row) for row in (head, ["---"] * len(head), *rows)]
     return [f"| {line} |" for line in lines]
+
+
+def board_card(build: Mapping[str, Any], measurement: Mapping[str, Any] | None) -> str:
+    """What the model needs on a board, from its build.json and measurement.json."""
+    footprint = build["footprint"]
+    rows = [
+        ("flash", f"{footprint['flash_bytes']:,} B", "linker"),
+        ("RAM", f"{footprint['ram_bytes']:,} B", "linker, with the reserved stack"),
+        ("arena", f"{footprint['arena_bytes']:,} B", "linker"),
+    ]
+    origins = measurement["origin"] if measurement else {}
+    for key, unit in (
+        ("instructions", ""),
+        ("cycles_model", ""),
+        ("latency_us", " us"),
+        ("energy_uj", " uJ"),
+        ("stack_bytes", " B"),
+    ):
+        value = measurement.get(key) if measurement else None
+        if isinstance(value, list):
+            value = statistics.median(value) if value else None
+        if value is not None:
+            rows.append((plain(key), f"{value:,.0f}{unit}", plain(origins.get(key, "unknown"))))
+    if measurement and measurement["outputs_compared"]:
+        equal, compared = measurement["outputs_equal"], measurement["outputs_compared"]
+        rows.append(("outputs equal to the host's", f"{equal} of {compared}", "byte for byte"))
+    provenance = [
+        (plain(key), plain(str(build[key])))
+        for key in ("engine", "optimize", "compiler", "build_id", "firmware_sha256")
+    ]
+    parts = [
+        f"## On {plain(build['board'])}",
+        "",
+        *_table(("figure", "value", "origin"), rows),
+        "",
+        *_table(("what", "value"), provenance),
+        "",
+    ]
+    return "\n".join(parts)

@@ -18,8 +18,8 @@ from typing import Any
 from tinydeploy import tflite
 from tinydeploy.lineage import Lineage
 from tinydeploy.registry.card import variant_card
-from tinydeploy.registry.manifest import SIGNATURE_FILE, write_manifest
-from tinydeploy.registry.mlmodel import write_model_folder
+from tinydeploy.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE, write_manifest
+from tinydeploy.registry.mlmodel import CARD_FILE, write_model_folder
 from tinydeploy.registry.schema import TAG_MANIFEST
 from tinydeploy.store import sha256_file, sha256_json, write_json
 from tinydeploy.types import Artifact, Build, Evaluation, Measurement, ModelSource, to_json
@@ -90,6 +90,24 @@ def write_board(
         **made_with(lineage),
     }
     return {TAG_MANIFEST: write_manifest(folder, "board", described)}
+
+
+def copy_variant(files: Path, folder: Path) -> dict[str, str]:
+    """As `write_variant`, from files that it wrote on another machine: not a byte differs."""
+    shutil.copyfile(files / EVALUATION_FILE, folder / EVALUATION_FILE)
+    model = folder / MODEL_FOLDER
+    shutil.copytree(files / MODEL_FOLDER, model, dirs_exist_ok=True)
+    card = (model / CARD_FILE).read_text(encoding="utf-8", errors="replace")
+    return {
+        TAG_MANIFEST: sha256_file(model / MANIFEST_FILE),
+        "mlflow.note.content": card[:_MAX_NOTE],
+    }
+
+
+def copy_board(files: Path, folder: Path) -> dict[str, str]:
+    """As `write_board`, from files that it wrote on another machine: not a byte differs."""
+    shutil.copytree(files, folder, dirs_exist_ok=True)
+    return {TAG_MANIFEST: sha256_file(folder / MANIFEST_FILE)}
 
 
 def engine_sha256(code: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,15 +71,15 @@ def verify(registry: MlflowRegistry, name: str, version: str = "") -> list[Check
 def check_model(registry: MlflowRegistry, version: VersionRecord) -> Checked:
     """The model folder and the evaluation of a version."""
     folder = registry.model_folder(version.name, version.run_id)
-    more = [*_lineage(folder, {"model_sha256": version.model_sha256})]
-    if _hash(folder / MODEL_FILE) not in (version.model_sha256, None):
+    more = [*lineage_problems(folder, {"model_sha256": version.model_sha256})]
+    if hash_of(folder / MODEL_FILE) not in (version.model_sha256, None):
         more.append(Problem(MODEL_FILE, "is not the model of this version"))
     run = registry.folder.run_artifacts(version.name, version.run_id)
     try:
         expected = read_manifest(folder)["lineage"].get("evaluation_sha256")
     except RegistryError:
         expected = None
-    if expected is None or _hash(run / files.EVALUATION_FILE) != expected:
+    if expected is None or hash_of(run / files.EVALUATION_FILE) != expected:
         more.append(Problem(files.EVALUATION_FILE, "is not the evaluation that was registered"))
     return _checked(version, version, folder, more)
 
@@ -93,9 +93,9 @@ def check_board(registry: MlflowRegistry, version: VersionRecord, record: BoardR
         "firmware_sha256": record.firmware_sha256,
         "board": record.board,
     }
-    more = [*_lineage(folder, said), *_build(folder, said)]
+    more = [*lineage_problems(folder, said), *build_problems(folder, said)]
     image = files.IMAGE_FILE if (folder / files.IMAGE_FILE).exists() else files.FIRMWARE_FILES[1]
-    if _hash(folder / image) not in (record.firmware_sha256, None):
+    if hash_of(folder / image) not in (record.firmware_sha256, None):
         more.append(Problem(image, "is not the firmware that was measured"))
     return _checked(version, record, folder, more)
 
@@ -110,15 +110,13 @@ def sign(registry: MlflowRegistry, name: str, version: str, private_key: Path) -
         require_intact(checked)
     key_id = load_public(private_key).key_id
     with registry.folder.locked() as client:
-        for record in (found, *registry.view(name).of(found)):
-            if isinstance(record, BoardRecord):
-                folder = registry.folder.run_artifacts(name, record.run_id)
-                signing.sign_folder(folder, f"{name}/{version}@{record.board}", private_key)
-                client.set_tag(record.run_id, TAG_SIGNED_BY, key_id)
-            else:
-                folder = registry.model_folder(name, record.run_id)
-                signing.sign_folder(folder, f"{name}/{version}", private_key)
-                client.set_model_version_tag(name, version, TAG_SIGNED_BY, key_id)
+        for record in registry.view(name).of(found):
+            folder = registry.folder.run_artifacts(name, record.run_id)
+            signing.sign_folder(folder, f"{found.variant}@{record.board}", private_key)
+            client.set_tag(record.run_id, TAG_SIGNED_BY, key_id)
+        folder = registry.model_folder(name, found.run_id)
+        signing.sign_folder(folder, found.variant, private_key)
+        client.set_model_version_tag(name, version, TAG_SIGNED_BY, key_id)
     return verify(registry, name, version)
 
 
@@ -145,19 +143,43 @@ def _checked(
 ) -> Checked:
     if not record.manifest_sha256:
         more.append(Problem(MANIFEST_FILE, "is not registered: deploy again"))
-    found = [Problem(*p) for p in problems(folder, record.manifest_sha256 or None)]
+    board = getattr(record, "board", "")
+    signed = bool(record.signed_by)
+    return examined(
+        folder,
+        (version.name, version.version, board, record.run_id),
+        record.manifest_sha256 or None,
+        more,
+        signed=signed,
+    )
+
+
+def examined(
+    folder: Path,
+    what: tuple[str, str, str, str],
+    manifest_sha256: str | None,
+    more: Iterable[Problem] = (),
+    *,
+    signed: bool = False,
+) -> Checked:
+    """A folder with a manifest, re-hashed; `what` is name, version, board and run id.
+
+    `more` are problems found already; `signed` says that it was signed once.
+    """
+    found = [Problem(*p) for p in problems(folder, manifest_sha256)]
     verdict = signing.check_signature(folder)
     if verdict.status == "invalid":
         found.append(Problem(verdict.file, f"signature: {verdict.reason}"))
-    if verdict.status == "unsigned" and record.signed_by:
+    if verdict.status == "unsigned" and signed:
         found.append(Problem(SIGNATURE_FILE, "is missing: it was signed"))
     names = content(folder) if folder.is_dir() else []
     unique = dict.fromkeys([*found, *more])
+    name, version, board, run_id = what
     return Checked(
-        name=version.name,
-        version=version.version,
-        board=getattr(record, "board", ""),
-        run_id=record.run_id,
+        name=name,
+        version=version,
+        board=board,
+        run_id=run_id,
         folder=folder,
         files=len(names),
         bytes=sum((folder / n).stat().st_size for n in names if (folder / n).is_file()),
@@ -167,7 +189,7 @@ def _checked(
     )
 
 
-def _lineage(folder: Path, said: Mapping[str, str]) -> Iterator[Problem]:
+def lineage_problems(folder: Path, said: Mapping[str, str]) -> Iterator[Problem]:
     """Where the manifest's lineage is not what the registry says."""
     try:
         lineage = read_manifest(folder)["lineage"]
@@ -178,7 +200,7 @@ def _lineage(folder: Path, said: Mapping[str, str]) -> Iterator[Problem]:
             yield Problem(MANIFEST_FILE, f"says another {key} than the registry")
 
 
-def _build(folder: Path, said: Mapping[str, Any]) -> Iterator[Problem]:
+def build_problems(folder: Path, said: Mapping[str, Any]) -> Iterator[Problem]:
     """Where build.json, by which the host knows the device, is not what the registry says."""
     try:
         build = json.loads((folder / "build.json").read_text(encoding="utf-8"))
@@ -189,6 +211,6 @@ def _build(folder: Path, said: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("build.json", f"cannot be read: {e}")
 
 
-def _hash(path: Path) -> str | None:
+def hash_of(path: Path) -> str | None:
     """None for a file that is not there, which `problems` says."""
     return sha256_file(path) if path.is_file() else None

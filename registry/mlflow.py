@@ -24,6 +24,8 @@ from tinydeploy.registry.descriptions import describe_model, describe_version
 from tinydeploy.registry.files import (
     EVALUATION_FILE,
     MODEL_FOLDER,
+    copy_board,
+    copy_variant,
     write_board,
     write_variant,
 )
@@ -65,11 +67,13 @@ class MlflowRegistry:
         evaluation: Evaluation,
         data: Mapping[str, Any],
         lineage: Lineage | None = None,
+        files: Path | None = None,
     ) -> str:
         """The version of this variant, created by the last call or found if it exists.
 
         A variant that was evaluated or described anew keeps its version. `lineage` is what made
-        it; the manifest of a version that exists keeps what was said first.
+        it; the manifest of a version that exists keeps what was said first. `files` is a folder
+        with all that lies behind the version already, as another registry wrote it.
         Raises RegistryError, and UsageError if the evaluation is of another model.
         """
         schema.require_name("registered model", name)
@@ -92,6 +96,8 @@ class MlflowRegistry:
             tags = schema.version_tags(artifact, evaluation, data)
 
             def fill(folder: Path, run_id: str) -> Mapping[str, str]:
+                if files:
+                    return copy_variant(files, folder)
                 made = lineage or Lineage()
                 return write_variant(folder, run_id, source, artifact, evaluation, data, made)
 
@@ -171,11 +177,13 @@ class MlflowRegistry:
         build: Build,
         measurement: Measurement | None,
         lineage: Lineage | None = None,
+        files: Path | None = None,
     ) -> str:
         """Run id of the child run for (version, board, engine, optimize), created or found.
 
         New figures replace old ones: the old run is deleted, and can be restored in the MLflow
-        UI. A build without a measurement does not replace the same build with one.
+        UI. A build without a measurement does not replace the same build with one. `files` is a
+        folder with all that lies behind the run, as another registry wrote it.
         Raises RegistryError, and UsageError if the build is of another model.
         """
         schema.require_name("board", build.board)
@@ -198,7 +206,11 @@ class MlflowRegistry:
                 run_id, _ = writer.run(
                     f"{build.board} ({build.engine}, {build.optimize})",
                     row,
-                    lambda folder, _: write_board(folder, build, measurement, lineage or Lineage()),
+                    lambda folder, _: (
+                        copy_board(files, folder)
+                        if files
+                        else write_board(folder, build, measurement, lineage or Lineage())
+                    ),
                 )
             for replaced in runs:
                 client.delete_run(replaced.run_id)

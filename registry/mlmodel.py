@@ -95,6 +95,8 @@ def write_model_folder(
         "loader_module": LOADER,
         "python_version": python,
         "env": {"virtualenv": PYTHON_ENV_FILE},
+        # MLflow passes on only what is named here; see `tinydeploy.mlflow._load_pyfunc`.
+        "config": {"engine": "aot", "require_signature": False},
     }
     described.signature = _signature(graph)
     described.model_size_bytes = artifact.size_bytes

@@ -219,6 +219,7 @@ _ORDERS: dict[str, Callable[[Call], Overlap | None]] = {
     "td_vector_s8_dsp": _vector_columns,
     "td_conv_s8_dsp": _conv_columns,
     "td_strip_conv_s8_dsp": _conv_strip,
+    "td_winograd_s8_dsp": _conv_tall,
     "td_average_pool_s8_mve": _pool,
     "td_max_pool_s8_mve": _pool,
     "td_matmul_s8_mve": _matmul_pairs,

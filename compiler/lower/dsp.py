@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinydeploy.compiler.lower import dsp_depthwise, dsp_elementwise
+from tinydeploy.compiler.lower import dsp_depthwise, dsp_elementwise, dsp_winograd
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.layer import Layer, read_conv, read_matmul
 from tinydeploy.compiler.lower.packing import bytes_of_words, input_pairs, join_two, padded
@@ -220,6 +220,7 @@ VARIANTS = (
     _variant("td_matmul_s8", partial(_matmul, TRIPLE_W16)),
     _variant("td_conv_s8", partial(_conv, TRIPLE_W8)),
     _variant("td_conv_s8", partial(_conv, TRIPLE_W16)),
+    Variant("td_conv_s8", dsp_winograd.suits, dsp_winograd.make),
     _variant("td_depthwise_s8", dsp_depthwise.make_rows),
     _variant("td_depthwise_s8", dsp_depthwise.make_columns),
     _variant("td_add_s8", dsp_elementwise.make_add),

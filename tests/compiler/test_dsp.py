@@ -10,6 +10,7 @@ from comparing import random_inputs
 from random_layers import Layer
 from shaped_layers import Layers, assert_same_on_board, build, kernels_of, run
 
+from tinydeploy.compiler.lower.dsp_winograd import BIASED, SCALE, TRANSFORM
 from tinydeploy.pipeline.interpreters import TfliteMicro
 
 BOARD = "qemu-cortex-m4"
@@ -45,6 +46,22 @@ def convolutions(m: Layers) -> list[Layer]:
         m.window((7, 3, 6), (3, 3), channels=4),
         m.window((6, 6, 4), (3, 3), channels=4, dilation=2),
         m.window((3, 3, 20), (1, 1), channels=7),
+    ]
+
+
+def threes(m: Layers) -> list[Layer]:
+    """3x3 side by side: tiles whole, cut and single, one or several lines of them, all paddings;
+    inputs that are less, equal and more than a round of the unrolled loop."""
+    return [
+        m.window((5, 8, 16), (3, 3), channels=16),
+        m.window((9, 12, 32), (3, 3), channels=8),
+        m.window((6, 17, 8), (3, 3), channels=6),
+        m.window((7, 11, 4), (3, 3), channels=16, padding="VALID"),
+        m.window((3, 9, 20), (3, 3), channels=10, batches=2),
+        m.window((1, 15, 16), (3, 3), channels=12),
+        m.window((11, 4, 64), (3, 3), channels=20),
+        m.window((8, 8, 24), (3, 3), channels=30),
+        m.window((5, 7, 12), (3, 3), channels=18),
     ]
 
 
@@ -86,6 +103,7 @@ def pools(m: Layers) -> list[Layer]:
 KINDS = {
     "products": (products, {"td_vector_s8_dsp", "td_matmul_s8_dsp"}),
     "convolutions": (convolutions, {"td_conv_s8_dsp", "td_strip_conv_s8_dsp"}),
+    "threes": (threes, {"td_conv_s8_dsp"}),
     "depthwise": (depthwise, {"td_depthwise_s8_dsp"}),
     "elementwise": (elementwise, {"td_add_s8_dsp"}),
     "pools": (pools, {"td_average_pool_s8_dsp", "td_max_pool_s8_dsp"}),
@@ -101,9 +119,36 @@ def test_layers_compute_what_the_portable_kernels_do(
     build([kind for kind, _ in KINDS.values()], seed, model)
     kernels = kernels_of(model, BOARD, optimize)
     assert set(kernels) >= set().union(*(expected for _, expected in KINDS.values()))
+    winograd = kernels.count("td_winograd_s8_dsp")
+    assert winograd > 4 if optimize == "speed" else winograd == 0
     # The others have factors or sums that the fast kernels cannot hold, or a dilation.
     assert sum(kernel.endswith("_dsp") for kernel in kernels) > 0.7 * len(kernels)
     assert_same_on_board(model, BOARD, optimize, tmp_path, seed)
+
+
+def test_transformed_weights_and_inputs_give_the_sums_24_fold() -> None:
+    """Winograd's F(4,3) in plain integers, as td_winograd_dsp.c computes it."""
+    rng = np.random.default_rng(0)
+    g, d = rng.integers(-128, 128, (100, 3)), rng.integers(-128, 128, (100, 6))
+    inputs = np.array(
+        [
+            [4, 0, -5, 0, 1, 0],
+            [0, -4, -4, 1, 1, 0],
+            [0, 4, -4, -1, 1, 0],
+            [0, -2, -1, 2, 1, 0],
+            [0, 2, -1, -2, 1, 0],
+            [0, 4, 0, -5, 0, 1],
+        ]
+    )
+    sums = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0]])
+    sums = np.vstack([sums, [0, 1, -1, 8, -8, 1]])
+    assert (abs(inputs).sum(axis=1) * 128 < 2**15).all()
+    assert (abs(TRANSFORM).sum(axis=1) * 128 < 2**15).all()
+    products = (g @ TRANSFORM.T) * (d @ inputs.T)
+    expected = np.stack([(d[:, i : i + 3] * g).sum(axis=1) for i in range(4)], axis=1)
+    np.testing.assert_array_equal(products @ sums.T, SCALE * expected)
+    # Where all sums take position BIASED once, a bias there is added to each output.
+    assert (sums[:, BIASED] == 1).all()
 
 
 @pytest.mark.shared
@@ -113,6 +158,7 @@ def test_layers_compute_what_the_portable_kernels_do(
     [
         ("kws_ref_model", "qemu-cortex-m7", "balanced"),
         ("pretrainedResnet_quant", "qemu-cortex-m33", "balanced"),
+        ("pretrainedResnet_quant", "qemu-cortex-m4", "speed"),
         ("ad01_int8", "qemu-cortex-m33", "speed"),
         ("str_ww_ref_model", "qemu-cortex-m7", "speed"),
     ],

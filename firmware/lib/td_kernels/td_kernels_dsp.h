@@ -88,6 +88,38 @@ struct td_strip_conv_s8_dsp {
 void td_strip_conv_s8_dsp(const struct td_strip_conv_s8_dsp *p, const int8_t *in, int8_t *out,
                           void *scratch);
 
+/* All channels, two at a time, of two tiles of four outputs side by side. `stream` holds for each
+ * two channels the six positions' first sums, each before its weights, the words (k0, k2), (k1, k3)
+ * of four inputs for one channel, then for the other; behind them for each channel its multiplier
+ * and one less than its right shift. */
+struct td_winograd_block_dsp {
+    const int32_t *stream;
+    uint32_t stream_bytes;
+    uint32_t skip_bytes;        /* of the unrolled loop, in the first round of a position */
+    uint32_t inputs_bytes;      /* of a position's three rows in the column */
+    uint32_t gap_bytes;         /* from there to the next position's */
+    uint32_t out_step;          /* bytes between outputs */
+    int32_t zero_and_half;      /* 2 * out_zero + 1 */
+};
+typedef void td_winograd_tiles_dsp(const struct td_winograd_block_dsp *p, const uint32_t *column,
+                                   int8_t *out0, int8_t *out1);
+td_winograd_tiles_dsp td_winograd_any_dsp, td_winograd_relu_dsp;
+
+/* CONV_2D 3x3, stride 1, without dilation; inputs a multiple of 4, outputs of 2. `tall` lines of
+ * outputs are made together, from the left to the right. scratch: the column, [6 positions][tall + 2
+ * rows][in_c words]; six pixels; the outputs of two tiles. */
+struct td_winograd_s8_dsp {
+    struct td_window window;
+    int8_t in_zero;
+    int16_t out_min, out_max;
+    uint16_t tall;
+    uint32_t position_words;
+    td_winograd_tiles_dsp *tiles;
+    struct td_winograd_block_dsp block;
+};
+void td_winograd_s8_dsp(const struct td_winograd_s8_dsp *p, const int8_t *in, int8_t *out,
+                        void *scratch);
+
 /* A line of one channel of a depthwise convolution. */
 struct td_line_dsp {
     uint32_t row_offset[3];     /* 3x3: of each slot of the ring in the channel's weights, bytes */

@@ -9,8 +9,10 @@ from typing import Any
 
 from tinydeploy.cli.render import table
 from tinydeploy.config import Config, LimitsConfig
+from tinydeploy.pipeline import evidence
+from tinydeploy.pipeline.columns import EPSILON
 from tinydeploy.pipeline.deployment import Deployment
-from tinydeploy.types import Candidate, DeviceProfile, Selection, to_json
+from tinydeploy.types import Candidate, Constraints, DeviceProfile, Selection, to_json
 
 # Figures that are shown where at least one variant has them: (field, head).
 FIGURES = (
@@ -30,10 +32,11 @@ def report(result: Deployment, config: Config, devices: Mapping[str, DeviceProfi
     return "\n\n".join(p for p in parts if p)
 
 
-def board(selection: Selection, limits: LimitsConfig, device: DeviceProfile) -> str:
-    """One board's table."""
-    best = [c.value for c in selection.candidates if c.value is not None]
-    top = (max if selection.candidates[0].higher_is_better else min)(best) if best else None
+def board(selection: Selection, limits: Constraints | LimitsConfig, device: DeviceProfile) -> str:
+    """One board's table, and what the samples say about the chosen variant's loss."""
+    if not selection.candidates:
+        return f"{device.name}: no variant is registered"
+    reference = _reference(selection, limits)
     shown = [
         (field, head)
         for field, head in FIGURES
@@ -47,7 +50,7 @@ def board(selection: Selection, limits: LimitsConfig, device: DeviceProfile) -> 
             c.value,
             *(getattr(c, field) for field, _ in shown),
             _fits(c, device),
-            _good(c, limits, top),
+            _good(c, selection, limits, reference),
             "SELECTED" if c == selection.chosen else selection.reasons[c.name],
         )
         for c in selection.candidates
@@ -56,7 +59,17 @@ def board(selection: Selection, limits: LimitsConfig, device: DeviceProfile) -> 
         f"{device.name}: {device.core}, {device.flash_bytes:,} B flash, "
         f"{device.ram_bytes:,} B RAM; smallest by {selection.objective}"
     )
-    return f"{title}\n{table(head, rows, indent='  ')}"
+    told = selection.evidence.get(selection.chosen.name) if selection.chosen else None
+    tail = f"\n  evidence: {evidence.words(told, metric)}" if told else ""
+    return f"{title}\n{table(head, rows, indent='  ')}{tail}"
+
+
+def _reference(selection: Selection, limits: Constraints | LimitsConfig) -> float | None:
+    """The metric that a loss is measured from."""
+    if limits.reference:
+        return next((c.value for c in selection.candidates if c.name == limits.reference), None)
+    known = [c.value for c in selection.candidates if c.value is not None]
+    return (max if selection.candidates[0].higher_is_better else min)(known, default=None)
 
 
 def _fits(c: Candidate, device: DeviceProfile) -> str:
@@ -67,13 +80,21 @@ def _fits(c: Candidate, device: DeviceProfile) -> str:
     )
 
 
-def _good(c: Candidate, limits: LimitsConfig, top: float | None) -> str:
-    """Is the metric within the limits?"""
+def _good(
+    c: Candidate,
+    selection: Selection,
+    limits: Constraints | LimitsConfig,
+    reference: float | None,
+) -> str:
+    """Is the metric within the limits, and shown to be where a confidence was asked for?"""
     if c.value is None:
         return "-"
     sign = 1 if c.higher_is_better else -1
-    least = limits.min_metric is None or sign * (c.value - limits.min_metric) >= 0
-    near = limits.max_loss is None or top is None or sign * (top - c.value) <= limits.max_loss
+    least = limits.min_metric is None or sign * (limits.min_metric - c.value) <= EPSILON
+    near = limits.max_loss is None or reference is None
+    near = near or sign * (reference - c.value) - limits.max_loss <= EPSILON  # type: ignore[operator]
+    if limits.max_loss is not None and limits.confidence and (e := selection.evidence.get(c.name)):
+        near = e.proof == "sufficient"
     return "yes" if least and near else "no"
 
 

@@ -58,7 +58,9 @@ REQUIRE_SIGNATURE = click.option(
 
 _LIMITS = (
     ("--min-metric", float, "Least value of the metric (greatest, for an error)."),
-    ("--max-loss", float, "Greatest distance to the best variant's metric."),
+    ("--max-loss", float, "Greatest distance to the metric of the reference."),
+    ("--confidence", float, "Show it by a paired test (0.95); else the observed loss decides."),
+    ("--reference", str, "Variant to lose against; the best one by default."),
     ("--max-flash", int, "Bytes of flash."),
     ("--max-ram", int, "Bytes of RAM."),
     ("--max-instructions", int, "Instructions an inference."),
@@ -79,6 +81,13 @@ def LIMITS(function: Callable[..., Any]) -> Callable[..., Any]:
         field = _FIELDS.get(option, option[2:].replace("-", "_"))
         function = click.option(option, field, type=kind, help=text)(function)
     return function
+
+
+OBJECTIVE = click.option(
+    "--objective",
+    metavar="WHAT",
+    help='flash, ram, instructions, latency, energy, or a sum: "flash/1e5 + 2*ram/1e4".',
+)
 
 
 def INPUT(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,13 +11,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from tinydeploy.errors import UsageError
+from tinydeploy.objective import parse_objective
 from tinydeploy.tomlfile import parse, read_toml
 from tinydeploy.types import Constraints, Engine, InputDescription, Optimize, Task
-
-Objective = Literal["flash", "ram", "instructions", "latency", "energy"]
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class Config:
     """How raw data becomes the model's float input: `dtype`, `scale`, `mean`, `resize`."""
     engine: Engine = "aot"
     optimize: Optimize = "balanced"
-    objective: Objective = "flash"
-    """What "smallest" means."""
+    objective: str = "flash"
+    """What "smallest" means: a figure, or a weighted sum (see `objective.py`)."""
     measure_samples: int = 3
     """Validation inputs sent to each board; every output is compared with the host's."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
@@ -112,6 +110,10 @@ def load_config(path: Path) -> Config:
             raise UsageError(f"{path}: {key} is empty")
     if config.measure_samples < 1:
         raise UsageError(f"{path}: measure_samples must be at least 1")
+    try:
+        parse_objective(config.objective)
+    except UsageError as e:
+        raise UsageError(f"{path}: objective: {e.message}", hint=e.hint) from None
     for device in config.device_limits:
         if device not in config.devices:
             raise UsageError(

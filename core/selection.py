@@ -85,7 +85,7 @@ class Selection:
     """The chosen candidate or None, the Pareto front, and a reason for each rejected one.
 
     `reasons` maps each candidate's name that was not chosen to plain words; `evidence` those names
-    whose loss was tested.
+    whose loss was tested. `sufficient` are the names of those that satisfy every constraint.
     """
 
     board: str
@@ -95,3 +95,4 @@ class Selection:
     pareto: tuple[str, ...]
     reasons: Mapping[str, str]
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    sufficient: tuple[str, ...] = ()

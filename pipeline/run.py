@@ -313,6 +313,7 @@ class _Flow:
     def choose(self, variants: list[Variant]) -> Deployment:
         """Select for each board, make it known, and look at the test set once for the chosen."""
         selections = []
+        evaluations = {v.name: v.evaluation for v in variants}
         for device in self.devices.values():
             limits = self.config.limits_for(device.name)
             candidates = [
@@ -323,7 +324,13 @@ class _Flow:
             ]
             constraints = limits.constraints(device.flash_bytes, device.ram_bytes)
             with self.cache.timed("select"):
-                selection = select(device.name, candidates, constraints, self.config.objective)
+                selection = select(
+                    device.name,
+                    candidates,
+                    constraints,
+                    self.config.objective,
+                    results=lambda c: evaluations[c.name],
+                )
                 self.tools.registry.select(self.config.name, selection, constraints)
             selections.append(selection)
         return Deployment(

@@ -7,45 +7,39 @@ constraint. Of the sufficient ones the smallest by the objective is chosen.
 Origins are never mixed silently: a figure whose origin is not in `origins` (by default estimates)
 counts as not measured, and its rejection says so; where the figures of two variants that decide
 between them have different origins, the reason names both.
+
+With `Constraints.confidence` the loss must be shown, by a paired test on the results of single
+samples, to be below `max_loss`: see `evidence`. Without it the observed loss decides, because a
+user with few samples needs an answer too; what the samples say about the chosen one is told all
+the same.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
 
 from tinydeploy.errors import UsageError
-from tinydeploy.types import Candidate, Constraints, Origin, Selection
+from tinydeploy.objective import FIGURES, Objective, parse_objective
+from tinydeploy.pipeline import evidence, reasons
+from tinydeploy.pipeline.columns import Columns
+from tinydeploy.types import (
+    Candidate,
+    Constraints,
+    Evaluation,
+    Evidence,
+    Origin,
+    Selection,
+)
 
 ACCEPTED_ORIGINS: frozenset[Origin] = frozenset({"measured", "emulated"})
+OBJECTIVES = tuple(FIGURES)
 
-# Differences of metrics below this are rounding: 0.90 - 0.89 is not above a loss of 0.01.
-_EPSILON = 1e-9
-
-
-@dataclass(frozen=True)
-class _Figure:
-    """One number of a candidate: its field, its name, its unit (alone, and first in a sentence)."""
-
-    key: str
-    name: str
-    unit: str
-    full_unit: str
-    larger: str
-
-
-_FIGURES = {
-    "flash": _Figure("flash_bytes", "flash", " B", " B of flash", "larger than"),
-    "ram": _Figure("ram_bytes", "RAM", " B", " B of RAM", "needs more RAM than"),
-    "instructions": _Figure(
-        "instructions", "instructions", "", " instructions", "takes more instructions than"
-    ),
-    "latency": _Figure("latency_us", "latency", " us", " us an inference", "slower than"),
-    "energy": _Figure("energy_uj", "energy", " uJ", " uJ an inference", "needs more energy than"),
-}
-OBJECTIVES = tuple(_FIGURES)
+Results = Callable[[Candidate], Evaluation | None]
+"""The evaluation behind a candidate's metric, or None if there is none."""
 
 
 def select(
@@ -55,51 +49,210 @@ def select(
     objective: str = "flash",
     *,
     origins: Collection[Origin] = ACCEPTED_ORIGINS,
+    results: Results | None = None,
 ) -> Selection:
     """Choose the smallest sufficient candidate by `objective`, or none.
 
-    `objective` is one of OBJECTIVES. Ties are decided by flash, RAM, instructions, metric and the
-    model's sha256, in this order; what was not measured comes last. `max_loss` is the distance to
-    the best metric of all candidates, whether they can be built for this board or not. A figure
-    without an origin is taken as it is.
+    `objective` is one of OBJECTIVES or a weighted sum (see `tinydeploy.objective`). Ties are
+    decided by flash, RAM, instructions, metric and the model's sha256, in this order; what was not
+    measured comes last. `max_loss` is the distance to the reference: the best metric of all
+    candidates, whether they can be built for this board or not, or the variant that
+    `constraints.reference` names. A figure without an origin is taken as it is. `results` gives
+    the evaluations that a `confidence` needs.
 
     The Pareto front covers the sufficient candidates over (metric, flash, RAM, instructions), what
     was not measured counting as worst; its names are in the order of preference.
 
-    Raises UsageError for an unknown objective, two candidates of one name, or different metrics.
+    Raises UsageError for an unknown objective, two candidates of one name, different metrics, or a
+    reference that is not there.
     """
-    _require_sense(candidates, objective)
-    best = _best_metric(candidates)
-    reasons: dict[str, str] = {}
-    feasible = []
-    for candidate in candidates:
-        problems = _problems(candidate, constraints, best, origins)
-        if problems:
-            reasons[candidate.name] = "; ".join(problems)
-        else:
-            feasible.append(candidate)
-    feasible.sort(key=lambda c: _rank(c, objective, origins))
-    for candidate in feasible[1:]:
-        reasons[candidate.name] = _why_later(candidate, feasible[0], objective, origins)
-    return Selection(
-        board=board,
-        objective=objective,
-        chosen=feasible[0] if feasible else None,
-        candidates=tuple(candidates),
-        pareto=tuple(c.name for c in _pareto(feasible, origins)),
-        reasons=reasons,
-    )
+    pool = Pool(board, candidates, origins=origins, results=results)
+    return pool.selection(constraints, parse_objective(objective))
 
 
-def _require_sense(candidates: Sequence[Candidate], objective: str) -> None:
-    if objective not in _FIGURES:
-        raise UsageError(
-            f"no objective is called {objective!r}", hint=f"known: {', '.join(OBJECTIVES)}"
+class Pool:
+    """The candidates of one board, loaded once and asked often."""
+
+    def __init__(
+        self,
+        board: str,
+        candidates: Sequence[Candidate],
+        *,
+        origins: Collection[Origin] = ACCEPTED_ORIGINS,
+        results: Results | None = None,
+        columns: Columns | None = None,
+    ) -> None:
+        """`columns` are those of the candidates, if the caller has them already."""
+        self.board, self.candidates, self.origins = board, candidates, origins
+        self.results = results
+        if columns is None:
+            _require_sense(candidates)
+            columns = Columns.of(candidates, origins)
+        self.columns = columns
+        self._evaluations: dict[int, Evaluation | None] = {}
+        self._references: dict[str | None, int | None] = {}
+
+    # ------------------------------------------------------------ choosing
+    def choose(self, constraints: Constraints, objective: Objective) -> int | None:
+        """The number of the smallest sufficient candidate, or None: no words, no front."""
+        good = self._within(constraints)
+        while (found := self.columns.first(good, objective, self._tie)) is not None:
+            if self._proven(found, constraints):
+                return found
+            good[found] = False
+        return None
+
+    def sufficient(self, constraints: Constraints) -> np.ndarray:
+        """Which candidates satisfy every constraint, (N,) bool."""
+        good = self._within(constraints)
+        if constraints.max_loss is not None and constraints.confidence is not None:
+            for index in np.flatnonzero(good):
+                good[index] = self._proven(int(index), constraints)
+        return good
+
+    def selection(self, constraints: Constraints, objective: Objective) -> Selection:
+        """The choice with the Pareto front, and a reason for every candidate not chosen."""
+        good = self.sufficient(constraints)
+        chosen = self.columns.first(good, objective, self._tie)
+        return Selection(
+            board=self.board,
+            objective=objective.text,
+            chosen=None if chosen is None else self.candidates[chosen],
+            candidates=tuple(self.candidates),
+            pareto=tuple(self.candidates[i].name for i in self.front(good, objective)),
+            reasons={
+                c.name: self.reason(i, constraints, objective, good, chosen)
+                for i, c in enumerate(self.candidates)
+                if i != chosen
+            },
+            evidence=self._told(constraints, chosen),
+            sufficient=tuple(c.name for c, fine in zip(self.candidates, good, strict=True) if fine),
         )
-    names = [c.name for c in candidates]
-    if doubled := sorted({n for n in names if names.count(n) > 1}):
+
+    def front(self, good: np.ndarray, objective: Objective) -> list[int]:
+        """The Pareto front of the sufficient, in the order of preference."""
+        keys = self.columns.keys(objective)
+
+        def order(i: int) -> tuple[object, ...]:
+            values = [float(key[i]) for key in keys]
+            return (*((True, 0.0) if math.isnan(v) else (False, v) for v in values), self._tie(i))
+
+        return sorted((int(i) for i in self.columns.front(good)), key=order)
+
+    def reason(
+        self,
+        index: int,
+        constraints: Constraints,
+        objective: Objective,
+        good: np.ndarray,
+        chosen: int | None,
+    ) -> str:
+        """Why a candidate was not chosen, in plain words."""
+        candidate = self.candidates[index]
+        if not good[index] or chosen is None:
+            reference = self.reference_value(constraints)
+            unproven = self._unproven(index, constraints)
+            if unproven:  # says more than the observed loss
+                constraints = dataclasses.replace(constraints, max_loss=None)
+            found = reasons.problems(candidate, constraints, reference, self.origins)
+            return "; ".join([*found, *unproven])
+        return reasons.why_later(candidate, self.candidates[chosen], objective, self.origins)
+
+    def _within(self, constraints: Constraints) -> np.ndarray:
+        if constraints.confidence is not None:
+            evidence.require_confidence(constraints.confidence)
+        return self.columns.within(constraints, self.reference_value(constraints))
+
+    def _tie(self, index: int) -> tuple[str, str]:
+        candidate = self.candidates[index]
+        return candidate.model_sha256, candidate.name
+
+    # ------------------------------------------------------------ evidence
+    def reference(self, constraints: Constraints) -> int | None:
+        """The candidate that a loss is measured from. Raises UsageError if it is not there."""
+        name = constraints.reference
+        if name not in self._references:
+            self._references[name] = self._best() if name is None else self._named(name)
+        return self._references[name]
+
+    def _named(self, name: str) -> int:
+        for i, c in enumerate(self.candidates):
+            if c.name == name:
+                return i
         raise UsageError(
-            f"several variants are called {', '.join(doubled)}", hint="give each a name of its own"
+            f"no variant for {self.board} is called {name!r}",
+            hint="the reference is one of the candidates: see the table",
+        )
+
+    def _best(self) -> int | None:
+        cost = self.columns.cost_of_metric
+        if not cost.size or np.isnan(cost).all():
+            return None
+        best = np.flatnonzero(cost == np.nanmin(cost))
+        return min((int(i) for i in best), key=self._tie)
+
+    def reference_value(self, constraints: Constraints) -> float | None:
+        """The metric of the reference, where a loss is limited."""
+        if constraints.max_loss is None:
+            return None
+        index = self.reference(constraints)
+        return None if index is None else self.candidates[index].value
+
+    def evidence(self, index: int, constraints: Constraints) -> Evidence | str:
+        """What the samples say about a candidate's loss, or why they say nothing."""
+        reference = self.reference(constraints)
+        if reference is None or constraints.max_loss is None:
+            return "there is nothing to compare with"
+        ours, theirs = self._evaluation(index), self._evaluation(reference)
+        if ours is None or theirs is None:
+            return "the results of single samples were not kept"
+        confidence = constraints.confidence or evidence.DEFAULT_CONFIDENCE
+        name = self.candidates[reference].name
+        return evidence.compare(theirs, ours, constraints.max_loss, confidence, name)
+
+    def _evaluation(self, index: int) -> Evaluation | None:
+        if index not in self._evaluations:
+            found = self.results(self.candidates[index]) if self.results else None
+            self._evaluations[index] = found
+        return self._evaluations[index]
+
+    def _proven(self, index: int, constraints: Constraints) -> bool:
+        if constraints.max_loss is None or constraints.confidence is None:
+            return True
+        found = self.evidence(index, constraints)
+        return isinstance(found, Evidence) and found.proof == "sufficient"
+
+    def _unproven(self, index: int, constraints: Constraints) -> list[str]:
+        """What the evidence lacks, for a candidate whose metric is known and that can be built."""
+        candidate = self.candidates[index]
+        if candidate.blocked or candidate.value is None or math.isnan(candidate.value):
+            return []
+        if self._proven(index, constraints):
+            return []
+        found = self.evidence(index, constraints)
+        if isinstance(found, str):
+            return [f"no evidence: {found}"]
+        return [evidence.words(found, candidate.metric)]
+
+    def _told(self, constraints: Constraints, chosen: int | None) -> dict[str, Evidence]:
+        """All evidence that was looked at; without a confidence that on the chosen one."""
+        if constraints.max_loss is None or self.results is None:
+            return {}
+        usable = np.flatnonzero(~self.columns.unusable & ~np.isnan(self.columns.value))
+        asked = [int(i) for i in usable] if constraints.confidence else [chosen]
+        found = {
+            self.candidates[i].name: self.evidence(i, constraints) for i in asked if i is not None
+        }
+        return {name: e for name, e in found.items() if isinstance(e, Evidence)}
+
+
+def _require_sense(candidates: Sequence[Candidate]) -> None:
+    names: set[str] = set()
+    doubled = {c.name for c in candidates if c.name in names or names.add(c.name)}  # type: ignore[func-returns-value]
+    if doubled:
+        raise UsageError(
+            f"several variants are called {', '.join(sorted(doubled))}",
+            hint="give each a name of its own",
         )
     metrics = sorted({c.metric for c in candidates})
     if len(metrics) > 1 or len({c.higher_is_better for c in candidates}) > 1:
@@ -107,171 +260,3 @@ def _require_sense(candidates: Sequence[Candidate], objective: str) -> None:
             f"variants are judged by different metrics: {', '.join(metrics)}",
             hint="evaluate all of them on the same task",
         )
-
-
-# ---------------------------------------------------------------- one figure
-def _known(value: float | None) -> bool:
-    return value is not None and not math.isnan(value)
-
-
-def _usable(candidate: Candidate, key: str, origins: Collection[Origin]) -> float | None:
-    """The figure, or None if it is missing or its origin is not accepted."""
-    value: float | None = getattr(candidate, key)
-    origin = candidate.origin.get(key)
-    return value if _known(value) and (origin is None or origin in origins) else None
-
-
-def _number(value: float) -> str:
-    """Digits in groups of three; two decimals unless whole."""
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
-
-
-# ---------------------------------------------------------------- constraints
-def _problems(
-    candidate: Candidate,
-    constraints: Constraints,
-    best: float | None,
-    origins: Collection[Origin],
-) -> list[str]:
-    """Why the candidate is not sufficient; empty if it is."""
-    if candidate.blocked:
-        return [candidate.blocked]
-    problems = ["outputs differ from the host's"] if candidate.outputs_verified is False else []
-    problems += _metric_problems(candidate, constraints, best)
-    for figure, limit, owner in _limits(constraints):
-        problems.append(_over(candidate, figure, limit, owner, origins))
-    return [p for p in problems if p]
-
-
-def _limits(constraints: Constraints) -> list[tuple[_Figure, float, str]]:
-    """(figure, limit, whose limit it is) of every figure that has one; the tighter of two."""
-    limits: list[tuple[_Figure, float, str]] = []
-    for key, board, user in (
-        ("flash", constraints.board_flash_bytes, constraints.max_flash_bytes),
-        ("ram", constraints.board_ram_bytes, constraints.max_ram_bytes),
-        ("instructions", None, constraints.max_instructions),
-        ("latency", None, constraints.max_latency_us),
-        ("energy", None, constraints.max_energy_uj),
-    ):
-        if board is not None and (user is None or board <= user):
-            limits.append((_FIGURES[key], board, "the board has"))
-        elif user is not None:
-            limits.append((_FIGURES[key], user, "limit"))
-    return limits
-
-
-def _over(
-    candidate: Candidate, figure: _Figure, limit: float, owner: str, origins: Collection[Origin]
-) -> str:
-    """Empty if the figure is known and within the limit."""
-    value = _usable(candidate, figure.key, origins)
-    if value is None:
-        known = _known(getattr(candidate, figure.key))
-        return f"{figure.name} not measured" + (
-            f", only {candidate.origin[figure.key]}" if known else ""
-        )
-    if value <= limit:
-        return ""
-    need = f"{_number(value)}{figure.full_unit}"
-    return f"needs {need}, {owner} {_number(limit)}{figure.unit}"
-
-
-def _best_metric(candidates: Sequence[Candidate]) -> float | None:
-    values = [c.value for c in candidates if c.value is not None and not math.isnan(c.value)]
-    if not values:
-        return None
-    return max(values) if candidates[0].higher_is_better else min(values)
-
-
-def _metric_problems(
-    candidate: Candidate, constraints: Constraints, best: float | None
-) -> list[str]:
-    least, loss = constraints.min_metric, constraints.max_loss
-    if least is None and loss is None:
-        return []
-    value = candidate.value
-    if value is None or math.isnan(value):
-        return [f"{candidate.metric} not measured"]
-    sign = 1 if candidate.higher_is_better else -1
-    problems = []
-    if least is not None and sign * (least - value) > _EPSILON:
-        a, b = _apart(value, least)
-        problems.append(f"{candidate.metric} {a} {'<' if sign > 0 else '>'} {b}")
-    if loss is not None and best is not None and sign * (best - value) - loss > _EPSILON:
-        a, b = _apart(value, best)
-        lost, allowed = _apart(sign * (best - value), loss)
-        problems.append(f"{candidate.metric} {a} against the best, {b}: loses {lost} > {allowed}")
-    return problems
-
-
-def _apart(a: float, b: float) -> tuple[str, str]:
-    """Two numbers with as many decimals as tell them apart, three at least."""
-    for decimals in range(3, 10):
-        pair = f"{a:.{decimals}f}", f"{b:.{decimals}f}"
-        if pair[0] != pair[1]:
-            return pair
-    return repr(a), repr(b)
-
-
-# ---------------------------------------------------------------- order
-def _last_if_none(value: float | None) -> tuple[bool, float]:
-    return (True, 0.0) if value is None else (False, value)
-
-
-def _cost_of_metric(candidate: Candidate) -> float | None:
-    """Less is better."""
-    if candidate.value is None or math.isnan(candidate.value):
-        return None
-    return -candidate.value if candidate.higher_is_better else candidate.value
-
-
-def _rank(candidate: Candidate, objective: str, origins: Collection[Origin]) -> tuple[Any, ...]:
-    """The sort key of the total order of preference."""
-    figures = [
-        _last_if_none(_usable(candidate, _FIGURES[o].key, origins)) for o in _tie_order(objective)
-    ]
-    metric = _last_if_none(_cost_of_metric(candidate))
-    return (*figures, metric, candidate.model_sha256, candidate.name)
-
-
-def _tie_order(objective: str) -> list[str]:
-    return list(dict.fromkeys([objective, "flash", "ram", "instructions"]))
-
-
-def _why_later(
-    candidate: Candidate, chosen: Candidate, objective: str, origins: Collection[Origin]
-) -> str:
-    """The first figure of the order that tells the two apart, in plain words."""
-    for key in _tie_order(objective):
-        figure = _FIGURES[key]
-        ours, theirs = (_usable(c, figure.key, origins) for c in (candidate, chosen))
-        if ours == theirs or theirs is None:
-            continue
-        if ours is None:
-            amount = f"{_number(theirs)}{figure.full_unit}"
-            return f"{figure.name} not measured, {chosen.name}: {amount}"
-        amounts = [f"{_number(ours)}{figure.full_unit}", f"{_number(theirs)}{figure.unit}"]
-        sources = [c.origin.get(figure.key, "origin unknown") for c in (candidate, chosen)]
-        if sources[0] != sources[1]:
-            amounts = [f"{a} ({s})" for a, s in zip(amounts, sources, strict=True)]
-        return f"{figure.larger} {chosen.name}: {amounts[0]} against {amounts[1]}"
-    if candidate.value != chosen.value and candidate.value is not None and chosen.value is not None:
-        a, b = _apart(candidate.value, chosen.value)
-        return f"as small as {chosen.name}, but {candidate.metric} {a} against {b}"
-    return f"equal to {chosen.name} in every figure; the order of the hashes decides"
-
-
-# ---------------------------------------------------------------- Pareto front
-def _pareto(feasible: Sequence[Candidate], origins: Collection[Origin]) -> list[Candidate]:
-    """Those that no other beats in one of (metric, flash, RAM, instructions) without losing any."""
-    costs = []
-    for c in feasible:
-        figures = [_usable(c, k, origins) for k in ("flash_bytes", "ram_bytes", "instructions")]
-        costs.append([math.inf if v is None else v for v in (_cost_of_metric(c), *figures)])
-    return [
-        candidate
-        for candidate, own in zip(feasible, costs, strict=True)
-        if not any(
-            other != own and all(o <= c for o, c in zip(other, own, strict=True)) for other in costs
-        )
-    ]

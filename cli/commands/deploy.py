@@ -32,9 +32,7 @@ def _path(name: str, text: str, multiple: bool = False) -> Any:
 @_path("--calibration", "Representative data for quantization.")
 @_path("--test", "Data looked at once, for the chosen.")
 @click.option("--task", type=click.Choice(["classify", "regress", "anomaly"]))
-@click.option(
-    "--objective", type=click.Choice(["flash", "ram", "instructions", "latency", "energy"])
-)
+@options.OBJECTIVE
 @options.LIMITS
 @click.option("--registry", type=click.Path(path_type=Path), metavar="DIR", help="Holds mlruns/.")
 @click.option("--work", type=click.Path(path_type=Path), metavar="DIR", help="Cached stages.")

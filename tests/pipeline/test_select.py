@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tinydeploy.errors import UsageError
 from tinydeploy.pipeline.select import OBJECTIVES, select
-from tinydeploy.types import Candidate, Constraints, Selection
+from tinydeploy.types import Candidate, Constraints, Evaluation, Selection
 
 FIELDS = {
     "flash": "flash_bytes",
@@ -213,6 +213,96 @@ def test_nonsense_is_a_usage_error(
     assert caught.value.hint
 
 
+# ---------------------------------------------------------------- evidence
+def judged(*rights: str) -> tuple[list[Candidate], Any]:
+    """Candidates a, b, ... with the given 0/1 a sample, and the look-up of their evaluations."""
+    candidates, found = [], {}
+    for name, bits in zip("abcdef", rights, strict=False):
+        correct = tuple(map(int, bits))
+        value = sum(correct) / len(correct)
+        candidates.append(variant(name, value=value, flash_bytes=100 - ord(name)))
+        found[name] = Evaluation(
+            name * 4, "data", "validation", "aot", "accuracy", value, len(bits), correct=correct
+        )
+    return candidates, lambda c: found.get(c.name)
+
+
+BEST = "1" * 95 + "0" * 5
+
+
+def test_a_loss_below_the_margin_by_chance_is_insufficient_evidence() -> None:
+    candidates, results = judged(BEST, "0" + "1" * 94 + "0" * 5)
+    plain = Constraints(max_loss=0.02)
+    assert select("board", candidates, plain, results=results).chosen == candidates[1]
+    strict = select(
+        "board", candidates, Constraints(max_loss=0.02, confidence=0.95), results=results
+    )
+    assert strict.chosen == candidates[0]
+    assert strict.reasons["b"].startswith("accuracy loss +0.0100 against a, between ")
+    assert "insufficient evidence for 0.02 in 100 samples, about " in strict.reasons["b"]
+    assert strict.evidence["b"].proof == "insufficient evidence"
+    assert strict.evidence["a"].proof == "sufficient"
+
+
+def test_enough_samples_are_evidence() -> None:
+    candidates, results = judged(BEST * 40, ("0" + "1" * 94 + "0" * 5) * 40)
+    found = select(
+        "board", candidates, Constraints(max_loss=0.02, confidence=0.95), results=results
+    )
+    assert found.chosen == candidates[1]
+    assert found.evidence["b"].upper < 0.02
+
+
+def test_without_a_confidence_the_evidence_on_the_chosen_is_told() -> None:
+    candidates, results = judged(BEST, "0" + "1" * 94 + "0" * 5)
+    found = select("board", candidates, Constraints(max_loss=0.02), results=results)
+    assert set(found.evidence) == {"b"}
+    assert found.evidence["b"].proof == "insufficient evidence"
+
+
+def test_a_loss_that_is_certain_says_so() -> None:
+    candidates, results = judged(BEST * 10, "0" * 1000)
+    found = select(
+        "board", candidates, Constraints(max_loss=0.02, confidence=0.95), results=results
+    )
+    assert "at least 0.9" in found.reasons["b"] and "above 0.02" in found.reasons["b"]
+
+
+def test_a_confidence_without_results_rejects_all_but_says_why() -> None:
+    candidates, _ = judged(BEST, BEST)
+    found = select("board", candidates, Constraints(max_loss=0.02, confidence=0.95))
+    assert found.chosen is None
+    assert set(found.reasons.values()) == {
+        "no evidence: the results of single samples were not kept"
+    }
+
+
+def test_a_named_reference() -> None:
+    candidates = [variant("a", value=0.95), variant("b", value=0.9), variant("c", value=0.85)]
+    limits = Constraints(max_loss=0.03, reference="b")
+    found = select("board", candidates, limits)
+    assert found.chosen == candidates[0]
+    assert found.reasons["c"] == "accuracy 0.850 against b, 0.900: loses 0.050 > 0.030"
+    with pytest.raises(UsageError, match="no variant for board is called 'x'"):
+        select("board", candidates, Constraints(max_loss=0.03, reference="x"))
+    unknown = [variant("a"), variant("b", value=None)]
+    found = select("board", unknown, limits)
+    assert found.reasons == {
+        "a": "accuracy of b not measured", "b": "accuracy not measured",
+    }  # fmt: skip
+
+
+def test_a_weighted_cost() -> None:
+    a = variant("a", flash_bytes=100_000, ram_bytes=1_000)
+    b = variant("b", flash_bytes=50_000, ram_bytes=30_000)
+    c = variant("c", flash_bytes=1, ram_bytes=None)
+    found = select("board", [a, b, c], Constraints(), "0.5*flash/1e5 + 0.5*ram/1e4")
+    assert found.chosen == a
+    assert found.reasons["b"] == "costs more than a: 1.750 against 0.550"
+    assert found.reasons["c"] == "RAM not measured, so its cost is not known"
+    assert found.objective == "5e-06*flash_bytes + 5e-05*ram_bytes"
+
+
 # ---------------------------------------------------------------- brute force
 few = st.integers(min_value=1, max_value=3)
 maybe = st.none() | few
@@ -241,7 +331,8 @@ def registries(draw: st.DrawFn) -> tuple[list[Candidate], Constraints, str]:
         )
         for i in range(draw(st.integers(min_value=0, max_value=6)))
     ]
-    names = [f for f in Constraints.__dataclass_fields__ if f != "max_loss"]
+    names = [f for f in Constraints.__dataclass_fields__ if f.startswith(("max", "min", "board"))]
+    names.remove("max_loss")
     limits = {name: draw(st.none() | st.none() | few) for name in names}
     loss = draw(st.none() | st.integers(min_value=0, max_value=2))
     return candidates, Constraints(max_loss=loss, **limits), draw(st.sampled_from(OBJECTIVES))

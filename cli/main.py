@@ -17,6 +17,7 @@ from tinydeploy.errors import TinydeployError
 COMMANDS = {
     "deploy": "All of it: convert, prove, build, measure, register and select.",
     "convert": "Convert and compress a trained model to .tflite.",
+    "recipes": "The ways to compress: list, show.",
     "inspect": "Layers, MACs, weights and arena of a .tflite.",
     "evaluate": "Score a model on labelled data.",
     "compile": "Turn a .tflite into C, or into a TFLite-Micro bundle.",

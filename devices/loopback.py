@@ -22,11 +22,12 @@ import numpy as np
 
 from tinydeploy.devices import profile
 from tinydeploy.devices.elf import Elf
+from tinydeploy.devices.fault import explain
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.measure import measure
 from tinydeploy.devices.protocol import Identity
 from tinydeploy.devices.session import Session, infer_timeout_s
-from tinydeploy.errors import DeviceError, LinkError
+from tinydeploy.errors import DeviceError, FirmwareFaultError, LinkError
 from tinydeploy.ports import Meter
 from tinydeploy.types import Build, DeviceProfile, Measurement, Profile
 
@@ -161,6 +162,8 @@ def _talk(build: Build, device: DeviceProfile) -> Iterator[Session]:
     with NativeFirmware(build.elf, " ".join(words)) as firmware, open_link(firmware.url) as link:
         try:
             yield Session(link, timeout_s=ANSWER_TIMEOUT_S, infer_timeout_s=limit_s)
+        except FirmwareFaultError as e:
+            raise explain(e, build.elf) from e
         except LinkError as e:
             if (ended := firmware.ended()) is not None:
                 raise DeviceError(

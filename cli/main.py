@@ -32,7 +32,7 @@ COMMANDS = {
     "verify": "Re-hash what is registered and find a changed byte.",
     "keys": "Signing keys: new, show, trust.",
     "sign": "Sign a registered version, or a folder with firmware.",
-    "devices": "The boards: list, show.",
+    "devices": "The boards: list, show, scan, fault.",
     "doctor": "What is installed, what is missing, and how to get it.",
     "ui": "Open the MLflow UI on the registry.",
 }

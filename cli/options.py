@@ -47,6 +47,15 @@ TASK = click.option(
     type=click.Choice(["classify", "regress", "anomaly"]),
     help="What the model does; classify, or what its description says, by default.",
 )
+PORT = click.option(
+    "--port",
+    default="",
+    metavar="PORT",
+    help="Serial port, socket://HOST:PORT, or the board's serial number; found by USB id without.",
+)
+BAUD = click.option(
+    "--baud", type=click.IntRange(300, 4_000_000), metavar="N", help="The board file's, or this."
+)
 REGISTRY = click.option(
     "--registry",
     type=click.Path(path_type=Path),

@@ -123,12 +123,17 @@ def find_port(name: str, lister: Lister = attached) -> str:
     )
 
 
-def port_of(profile: DeviceProfile, lister: Lister = attached) -> str:
+def port_of(profile: DeviceProfile, build_id: str, lister: Lister = attached) -> str:
     """The port of the one board of this kind that is plugged in.
 
-    Raises LinkError if there is none, or if there are several: then a serial number tells which.
+    Several may have the same USB ids: then the one that runs `build_id` is meant. Raises LinkError
+    if there is none, or if that does not tell which either.
     """
     fitting = [device for device in lister() if device.usb and device.usb in profile.usb]
+    if len(fitting) > 1:
+        asked = [_ask(device, (profile.name,), profile.baud) for device in fitting]
+        running = [f.device for f in asked if f.identity and f.identity.build_id == build_id]
+        fitting = running if len(running) == 1 else fitting
     if len(fitting) == 1:
         return fitting[0].port
     if not fitting:

@@ -180,6 +180,12 @@ class QemuRunner:
             measure(session, build, device, [x[:1] for x in inputs], counter=emulator.counts)
             return profile.counted(build, device, emulator.regions()[-1], emulator.layers())
 
+    @contextmanager
+    def session(self, build: Build, device: DeviceProfile) -> Iterator[Session]:
+        """A session with the firmware in QEMU, which counts nothing; raises as `run` does."""
+        with _talk(build, dataclasses.replace(device, counts_instructions=False)) as (_, session):
+            yield session
+
     def identify(self, build: Build, device: DeviceProfile) -> Identity:
         """Start `build`, ask the firmware who it is, stop. Raises as `run` does."""
         with _talk(build, device) as (_, session):

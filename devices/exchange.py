@@ -242,7 +242,7 @@ class Exchange:
     def _damaged(self) -> LinkError:
         return TooDamagedError(
             f"too much arrives damaged on {self._link.name}.{self._heard()}",
-            hint="check cable and baud rate; flash again if the firmware is of an older tinydeploy; "
+            hint="check cable and baud rate; flash again if the firmware is of an older version; "
             "a device without a receive queue needs window 1",
         )
 

@@ -14,6 +14,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -147,6 +148,10 @@ class LoopbackRunner:
                     f"{device.name} measures no time", hint="measures_time in its board file"
                 )
             return profile.timed(build, device, result.latency_us[-1], session.layers())
+
+    def session(self, build: Build, device: DeviceProfile) -> AbstractContextManager[Session]:
+        """A session with the running firmware of `build`; raises as `run` does."""
+        return _talk(build, device)
 
     def identify(self, build: Build, device: DeviceProfile) -> Identity:
         """Start `build`, ask the firmware who it is, stop. Raises as `run` does."""

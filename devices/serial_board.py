@@ -25,8 +25,8 @@ class SerialRunner:
     """Runs builds that are on a board already: implements `tinydeploy.ports.Runner`.
 
     `port` is a device (/dev/ttyACM0, COM3), a URL (socket://HOST:PORT) or a board's serial number;
-    without it, the one plugged-in board with the USB ids of the profile is taken. `baudrate` is the
-    profile's unless given. The port is locked as long as it is used.
+    without it, the plugged-in board with the USB ids of the profile that runs the build is taken.
+    `baudrate` is the profile's unless given. The port is locked as long as it is used.
     """
 
     def __init__(
@@ -45,7 +45,10 @@ class SerialRunner:
     @contextmanager
     def session(self, build: Build, device: DeviceProfile) -> Iterator[Session]:
         """A session with the board. Raises LinkError, and what a crash means in `build`."""
-        port = find_port(self._port, self._lister) if self._port else port_of(device, self._lister)
+        if self._port:
+            port = find_port(self._port, self._lister)
+        else:
+            port = port_of(device, build.build_id, self._lister)
         baudrate = self._baudrate or device.baud
         limit_s = infer_timeout_s(device)
         with held(port), open_link(port, baudrate=baudrate) as link:

@@ -153,6 +153,26 @@ def build_firmware(
         return builder().build(compiled, model, device, out)
 
 
+def export_model(
+    model: Path,
+    device: DeviceProfile,
+    out: Path,
+    *,
+    engine: str,
+    optimize: str,
+    tflm_lib: str = "",
+) -> list[str]:
+    """Write a model as a project for people's own firmware into `out`; its files."""
+    from tinydeploy.devices.platformio import PlatformioBuilder
+
+    require_deployable(model)
+    with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
+        compiled = compiler().compile(
+            model, Path(scratch) / "source", device=device, engine=engine, optimize=optimize
+        )
+        return PlatformioBuilder(tflm_lib).export(compiled, model, device, out)
+
+
 def artifact(model: Path, description: InputDescription | None, task: Task | None) -> Artifact:
     """The artifact of a `.tflite`, with what options say laid over its description."""
     from tinydeploy.pipeline.artifact import load_artifact

@@ -30,6 +30,8 @@ DEFAULT_STACK_BYTES = 2048
 
 # The whole .tflite file, which the tflm engine reads as it is.
 TFLM_MODEL = ".g_model_data"
+# The model's own library in an exported project.
+LIBRARY = "libtd_model.a"
 _ROOTS = ("td_model_invoke", "td_model_init")
 _LINK_TIMEOUT_S = 120.0
 _MAP_START = "Linker script and memory map"
@@ -155,6 +157,15 @@ def engine_sections(
         return {piece.key for piece in read_map(map_path.read_text(errors="replace"))}
 
 
+def library_sections(map_text: str) -> set[tuple[str, str]]:
+    """Keys of the input sections of the exported library that were linked.
+
+    For firmware of compilers that are not ours to call: code of libc and libgcc that the engine
+    alone needs is not among them.
+    """
+    return {piece.key for piece in read_map(map_text) if _origin(piece) == "model"}
+
+
 def _extents(section: Section, pieces: Sequence[Piece]) -> list[tuple[Piece, int]]:
     """Each piece of an output section with the bytes up to the next one."""
     if not section.in_memory:
@@ -192,8 +203,10 @@ def _ram_part(piece: Piece, engine: frozenset[tuple[str, str]]) -> str:
 def _origin(piece: Piece) -> str:
     """Where an object file comes from, by the folders of the firmware project."""
     path = PurePosixPath(piece.object.partition("(")[0])
-    if "model" in path.parts:
+    if "model" in path.parts or path.name == LIBRARY:
         return "model"
+    if "measure" in path.parts:  # of an exported project
+        return "protocol"
     if path.name.startswith(("startup", "fault")):
         return "startup"
     return "protocol" if ".pio" in path.parts else "libc"

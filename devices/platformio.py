@@ -6,17 +6,14 @@ wait for each other, builds of different boards run side by side.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
-from tinydeploy.devices import footprint, project, tflm
+from tinydeploy.devices import export, footprint, official, pio, project, tflm
+from tinydeploy.devices.firmware import build_header
 from tinydeploy.devices.toolchain import compiler_version
-from tinydeploy.errors import DeviceError, DoesNotFitError, ToolMissingError, UsageError
+from tinydeploy.errors import DoesNotFitError, UsageError
 from tinydeploy.graph import Graph
 from tinydeploy.store import sha256_file, sha256_json, staged_directory, write_json
 from tinydeploy.tflite import read_graph
@@ -30,11 +27,6 @@ MODEL_FILE = "model.tflite"
 
 # What the firmware takes of a bundle: the rest is for projects of its own.
 _TFLM_FILES = ("model_arena.h", "model_data.cc", "model_data.h", "model_ops.h")
-_DTYPE_BYTES = {
-    "int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8,
-}  # fmt: skip
-_SHOWN_ERRORS = 5
-_ERROR = re.compile(r"(error: |undefined reference|multiple definition|No such file|Error[:` ])")
 _OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
 
 
@@ -59,33 +51,30 @@ class PlatformioBuilder:
             raise UsageError(
                 f"{device.name} takes no firmware", hint="`tinydeploy run --device host` runs there"
             )
-        if device.platform not in ("native", "qemu"):
+        if device.platform == "none":
             raise UsageError(
-                f"{device.name}: boards of the platform {device.platform!r} are not built yet",
-                hint="emulated boards and loopback are: `tinydeploy devices list`",
+                f"{device.name}: neither PlatformIO nor tinydeploy builds whole firmware for it",
+                hint=f"`tinydeploy build MODEL --device {device.name} --export DIR` writes the "
+                "model as C for a project of your own",
             )
         graph = read_graph(model)
-        library = None
-        if compiled.engine == "tflm":
-            profile = compiled.profiled_layers > 0
-            library = tflm.library(
-                self._tflm_library, device, {op.name for op in graph.ops}, profile=profile
-            )
-        compiler = compiler_version(device.toolchain_prefix)
+        library = self._library(compiled, graph, device)
+        by_us = not export.has_project(device)
+        compiler = (
+            compiler_version(device.toolchain_prefix) if by_us else export.specification(device)
+        )
         build_id = identify(compiled, device, compiler, library.identity if library else "")
-        header = _header(compiled, graph, device, build_id, model.stem)
+        header = build_header(compiled, graph, device, build_id, model.stem)
         with staged_directory(out) as scratch:
-            with project.opened(device, compiled.optimize, library) as held:
-                _put_model(compiled, header, held.folder / project.MODEL)
-                _run(held, device, LIBRARY_TIMEOUT_S if library else BUILD_TIMEOUT_S)
-                products = held.folder / ".pio" / "build" / device.name
-                bytes_of = _footprint(products, compiled, device, held.folder)
-                for name in ("firmware.elf", "firmware.map", "firmware.bin"):
-                    if (products / name).is_file():
-                        shutil.copyfile(products / name, scratch / name)
+            if by_us:
+                bytes_of = _link(compiled, header, device, library, scratch)
+            else:
+                bytes_of = official.link(compiled, graph, header, device, library, scratch)
             shutil.copyfile(model, scratch / MODEL_FILE)
             (scratch / "firmware.elf").chmod(0o755)
-            image = scratch / ("firmware.elf" if device.platform == "native" else "firmware.bin")
+            image = scratch / "firmware.bin"
+            if not image.is_file():
+                image = scratch / "firmware.elf"
             build = Build(
                 directory=Path(),
                 elf=Path("firmware.elf"),
@@ -101,6 +90,30 @@ class PlatformioBuilder:
             )
             write_json(scratch / BUILD_FILE, to_json(build))
         return self.load(out)
+
+    def export(
+        self, compiled: Compiled, model: Path, device: DeviceProfile, out: Path
+    ) -> list[str]:
+        """The model as a project for people in `out`, whole or not at all; its files.
+
+        See `tinydeploy.devices.export`, whose errors it raises.
+        """
+        graph = read_graph(model)
+        library = self._library(compiled, graph, device)
+        compiler = export.specification(device) if export.has_project(device) else ""
+        build_id = identify(compiled, device, compiler, library.identity if library else "")
+        header = build_header(compiled, graph, device, build_id, model.stem)
+        with staged_directory(out) as scratch:
+            return export.write_project(compiled, graph, device, header, scratch, library)
+
+    def _library(
+        self, compiled: Compiled, graph: Graph, device: DeviceProfile
+    ) -> tflm.TflmLibrary | None:
+        if compiled.engine != "tflm":
+            return None
+        ops = {op.name for op in graph.ops}
+        profile = compiled.profiled_layers > 0
+        return tflm.library(self._tflm_library, device, ops, profile=profile)
 
     def load(self, directory: Path) -> Build:
         """The build that `build` wrote to `directory`. Raises UsageError if there is none."""
@@ -149,51 +162,29 @@ def identify(compiled: Compiled, device: DeviceProfile, compiler: str, library: 
     )
 
 
-def _header(
-    compiled: Compiled, graph: Graph, device: DeviceProfile, build_id: str, name: str
-) -> str:
-    """td_build.h: what the protocol tells about this build (see lib/td_link/td_config.h)."""
-    inputs = [graph.tensors[i] for i in graph.inputs]
-    input_bytes = sum(t.elements * _DTYPE_BYTES[t.dtype] for t in inputs)
-    texts = {
-        "TD_BUILD_ID": build_id,
-        "TD_BOARD": device.name,
-        "TD_ENGINE": compiled.engine,
-        "TD_MODEL_SHA256": compiled.model_sha256,
-        "TD_MODEL_NAME": re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:40],
-    }
-    numbers = {
-        "TD_INPUT_BYTES": str(input_bytes),
-        "TD_LINE_BYTES": device.defines.get("TD_LINE_BYTES", "80"),
-        "TD_WINDOW": device.defines.get("TD_WINDOW", "1"),
-        "TD_INSTRUCTION_COUNTER": str(int(device.counts_instructions)),
-        "TD_INPUT_COUNT": str(len(graph.inputs)),
-        "TD_OUTPUT_COUNT": str(len(graph.outputs)),
-        **_output_scale(graph),
-        **(
-            {"TD_PROFILE_LAYERS": f"{compiled.profiled_layers}u"}
-            if compiled.profiled_layers
-            else {}
-        ),
-    }
-    lines = [f'#define {key} "{value}"' for key, value in texts.items()]
-    lines += [f"#define {key} {value}" for key, value in numbers.items()]
-    guard = ("#ifndef TD_BUILD_H", "#define TD_BUILD_H")
-    return "\n".join([*guard, *lines, "#endif", ""])
-
-
-def _output_scale(graph: Graph) -> dict[str, str]:
-    """What MLPerf's `results%` needs to print the first output in real units."""
-    output = graph.tensors[graph.outputs[0]]
-    if output.dtype == "float32" or len(output.scales) != 1:
-        return {}
-    milli_q16 = round(1000 * output.scales[0] * 65536)
-    if not 0 < milli_q16 < 1 << 32:
-        return {}
-    return {
-        "TD_OUTPUT_MILLI_Q16": f"{milli_q16}u",
-        "TD_OUTPUT_ZERO_POINT": f"({output.zero_points[0]})",
-    }
+def _link(
+    compiled: Compiled,
+    header: str,
+    device: DeviceProfile,
+    library: tflm.TflmLibrary | None,
+    out: Path,
+) -> Footprint:
+    """Link with our own start-up code and the system's compiler; products go to `out`."""
+    with project.opened(device, compiled.optimize, library) as held:
+        _put_model(compiled, header, held.folder / project.MODEL)
+        pio.run(
+            held.folder,
+            device.name,
+            LIBRARY_TIMEOUT_S if library else BUILD_TIMEOUT_S,
+            {project.ANY_SIZE: "true"},
+            lock=held.lock,
+            translate=lambda said: _translate(said, held.folder, device),
+        )
+        products = held.folder / ".pio" / "build" / device.name
+        for name in ("firmware.elf", "firmware.map", "firmware.bin"):
+            if (products / name).is_file():
+                shutil.copyfile(products / name, out / name)
+        return _footprint(products, compiled, device, held.folder)
 
 
 def _put_model(compiled: Compiled, header: str, folder: Path) -> None:
@@ -210,54 +201,6 @@ def _put_model(compiled: Compiled, header: str, folder: Path) -> None:
             path.write_bytes(data)
 
 
-def _environment() -> dict[str, str]:
-    """PlatformIO without network and without the user's own settings."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PLATFORMIO_")}
-    return kept | {
-        "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
-        "PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL": "9999",
-        "PLATFORMIO_SETTING_CHECK_PRUNE_SYSTEM_THRESHOLD": "0",
-        "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
-        "PLATFORMIO_NO_ANSI": "true",
-        "CI": "true",
-        project.ANY_SIZE: "true",
-    }
-
-
-def _run(held: project.Project, device: DeviceProfile, timeout_s: float) -> None:
-    """Run PlatformIO in a project; all that it started ends with it, whatever ends us."""
-    command = [sys.executable, "-m", "platformio", "run", "--silent", "--environment", device.name]
-    try:
-        process = subprocess.Popen(
-            command,
-            cwd=held.folder,
-            env=_environment(),
-            pass_fds=(held.lock,),  # a build that outlives us keeps others out
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-    except OSError as e:
-        raise DeviceError(f"PlatformIO does not start: {e}", hint="install platformio") from e
-    with process:
-        try:
-            said, _ = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired as e:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise DeviceError(
-                f"PlatformIO did not finish within {timeout_s:g} s",
-                hint=f"run `pio run` in {held.folder} to see where it stays",
-            ) from e
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-    if process.returncode:
-        raise _translate(said, held.folder, device)
-
-
 def _translate(said: str, folder: Path, device: DeviceProfile) -> Exception:
     """The error behind what PlatformIO, the compiler or the linker said."""
     if overflows := _OVERFLOW.findall(said):
@@ -269,17 +212,7 @@ def _translate(said: str, folder: Path, device: DeviceProfile) -> Exception:
             for name, beyond in overflows
         )
         return DoesNotFitError(f"needs at least {needs}", hint="choose a smaller model")
-    if "No module named platformio" in said:
-        return ToolMissingError("PlatformIO is not installed", hint="pip install platformio scons")
-    if "No module named 'SCons'" in said:
-        return ToolMissingError("SCons is not installed", hint="pip install scons")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if _ERROR.search(line)] or lines[-_SHOWN_ERRORS:]
-    shown = "\n".join(errors[:_SHOWN_ERRORS]) or "it said nothing"
-    return DeviceError(
-        f"the firmware for {device.name} does not build:\n{shown}",
-        hint=f"run `pio run` in {folder} for the whole output",
-    )
+    return pio.failure(said, folder, device.name)
 
 
 def _footprint(

@@ -8,7 +8,6 @@ keeps the compiled kernels; the model's sources and `td_build.h` are put in for 
 from __future__ import annotations
 
 import fcntl
-import importlib.resources
 import json
 import re
 import shutil
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinydeploy.devices.firmware import BUILD_DEFINES, firmware_folder
 from tinydeploy.devices.tflm import TflmLibrary
 from tinydeploy.errors import UsageError
 from tinydeploy.store import cache_dir, sha256_json, sha256_tree, staged_directory, write_atomic
@@ -34,8 +34,6 @@ _SUFFIXES = ("c", "cc", "cpp", "h", "py", "ld", "json")
 _PATTERNS = tuple(f"{folder}/**/*.{suffix}" for folder in _HASHED for suffix in _SUFFIXES)
 # Set for our own builds: too large a firmware has to link, so that it can be said by how much.
 ANY_SIZE = "TINYDEPLOY_ANY_SIZE"
-# These go into td_build.h, which only the protocol includes.
-BUILD_DEFINES = ("TD_LINE_BYTES", "TD_WINDOW")
 
 _WARNINGS = "-std=c11 -Wall -Wextra -Werror"
 # -O3 was measured: larger and not faster than -O2 (Cortex-M4, RV32; keyword spotting, ResNet-8).
@@ -56,11 +54,6 @@ class Project:
 
     folder: Path
     lock: int
-
-
-def firmware_folder() -> Path:
-    """The packaged firmware sources; never built in place."""
-    return Path(str(importlib.resources.files("tinydeploy.firmware")))
 
 
 def firmware_sha256() -> str:
@@ -174,6 +167,8 @@ custom_model_flags = {_OPTIMIZE[optimize]}
 def _board(device: DeviceProfile, library: TflmLibrary | None) -> dict[str, object]:
     """PlatformIO's description of the board."""
     defines = [[key, value] for key, value in device.defines.items() if key not in BUILD_DEFINES]
+    if device.real:
+        defines.append(["TD_BAUD", f"{device.baud}u"])
     libraries, specs, link_flags = _LIBRARIES.get(device.toolchain_prefix, ([], [], []))
     build: dict[str, object] = {
         "mcu": device.core,
@@ -219,7 +214,7 @@ def _board(device: DeviceProfile, library: TflmLibrary | None) -> dict[str, obje
         "upload": {
             "maximum_size": device.flash_bytes,
             "maximum_ram_size": device.ram_bytes,
-            "protocol": "qemu",
+            "protocol": device.platform,
         },
     }
 

@@ -16,7 +16,13 @@ from tinydeploy.cli.render import print_json, table
 @options.ENGINE
 @options.TFLM_LIB
 @options.OPTIMIZE
-@options.out_dir()
+@options.out_dir(required=False)
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the model as a project for your own firmware instead of building.",
+)
 @options.PROFILES
 @options.JSON
 def command(
@@ -25,7 +31,8 @@ def command(
     engine: str,
     tflm_lib: str,
     optimize: str,
-    out: Path,
+    out: Path | None,
+    export: Path | None,
     profiles: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -33,11 +40,26 @@ def command(
 
     Writes firmware.elf, .bin, .map and build.json. Exit code 5 if it does not fit the board, with
     the numbers; the folder is written all the same, so that one can see why.
+
+    `--export` writes a PlatformIO project with the model as a C library, an example that calls it
+    and the firmware for measuring; it opens in the PlatformIO IDE. Nothing is compiled for that.
     """
     from tinydeploy.cli import wiring
+    from tinydeploy.errors import UsageError
     from tinydeploy.pipeline.fit import require_fit
 
     profile = wiring.devices([device], profiles)[device]
+    if export is not None and out is None:
+        files = wiring.export_model(
+            model, profile, export, engine=engine, optimize=optimize, tflm_lib=tflm_lib
+        )
+        if as_json:
+            print_json({"directory": export, "board": device, "files": files})
+        else:
+            click.echo(f"{export}: {len(files)} files; README.md says how to build, and the C API")
+        return
+    if out is None or export is not None:
+        raise UsageError("give --out or --export", hint="--out DIR builds firmware there")
     result = wiring.build_firmware(
         model, profile, out, engine=engine, optimize=optimize, tflm_lib=tflm_lib
     )

@@ -73,13 +73,14 @@ env.AddPlatformTarget(
     env.VerboseAction("$SIZEPRINTCMD", "Calculating size $SOURCE"),
     "Program size",
 )
-env.AddPlatformTarget(
-    "upload",
-    elf,
-    env.VerboseAction(
-        '"$PYTHONEXE" -m tinydeploy.devices.emulator "$PROJECT_DIR/board.json" "$SOURCE"',
-        "Starting $SOURCE",
-    ),
-    "Start the firmware in its emulator, until Ctrl-C",
-)
+if board.get("upload.protocol") == "qemu":
+    env.AddPlatformTarget(
+        "upload",
+        elf,
+        env.VerboseAction(
+            '"$PYTHONEXE" -m tinydeploy.devices.emulator "$PROJECT_DIR/board.json" "$SOURCE"',
+            "Starting $SOURCE",
+        ),
+        "Start the firmware in its emulator, until Ctrl-C",
+    )
 Default(targets)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tinydeploy.compiler.emit import emit
 from tinydeploy.compiler.lower import Target, lower
+from tinydeploy.compiler.lower.coded import with_coded_weights
 from tinydeploy.compiler.lower.specialise import specialise
 from tinydeploy.compiler.native import NativePredictor, firmware_dir, kernels_dir
 from tinydeploy.compiler.picture import draw
@@ -102,7 +103,8 @@ def target_of(device: DeviceProfile | None, optimize: str) -> Target:
 
 def _planned(model: Path, target: Target) -> tuple[Graph, Program, Plan]:
     graph = read_graph(model)
-    program = specialise(lower(graph, target), target)
+    lowered = lower(graph, target)
+    program = with_coded_weights(lowered, specialise(lowered, target), target)
     return graph, program, plan_memory(program)
 
 

@@ -146,8 +146,12 @@ def _types(op: Op, ctx: Context) -> str:
     if "float16" in (given, weights):
         raise Refused("float16 is not supported: use float32 or int8")
     dtype = ctx.data_type(op)
-    expected = "float32" if dtype == "float32" else "int8"
-    if weights != expected:
+    expected = ("float32",) if dtype == "float32" else ("int8",)
+    if dtype == "int8":
+        expected += ("int4",)
+    if weights == "int4" and op.name == "FULLY_CONNECTED" and len(ctx.input(op, 1).scales) > 1:
+        raise Refused("its int4 weights have a scale a channel, which TFLite-Micro refuses too")
+    if weights not in expected:
         raise Refused(f"{dtype} activations with {weights} weights are not supported")
     return dtype
 

@@ -301,6 +301,7 @@ struct td_pad {
 };
 void td_pad(const struct td_pad *p, const void *in, void *out);
 
+#include "td_kernels_coded.h"
 #include "td_kernels_dsp.h"
 #include "td_kernels_packed.h"
 #include "td_kernels_mve.h"

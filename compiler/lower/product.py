@@ -146,9 +146,7 @@ def _types(op: Op, ctx: Context) -> str:
     if "float16" in (given, weights):
         raise Refused("float16 is not supported: use float32 or int8")
     dtype = ctx.data_type(op)
-    expected = ("float32",) if dtype == "float32" else ("int8",)
-    if dtype == "int8":
-        expected += ("int4",)
+    expected = {"float32": ["float32"], "int8": ["int8", "int4"]}.get(dtype, ["int8"])
     if weights == "int4" and op.name == "FULLY_CONNECTED" and len(ctx.input(op, 1).scales) > 1:
         raise Refused("its int4 weights have a scale a channel, which TFLite-Micro refuses too")
     if weights not in expected:

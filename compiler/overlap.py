@@ -105,6 +105,23 @@ def _matmul(call: Call) -> Overlap:
     return _distance(_ends(p["rows"], p["channels"] * item), rows * p["depth"] * item)
 
 
+def _matmul_coded(call: Call) -> Overlap | None:
+    """As without a code, unless all rows are read for one block of channels after the other."""
+    p = call.params["product"]
+    if call.params["block"] < p["channels"]:
+        return None
+    rows = np.arange(p["rows"], dtype=np.int64)
+    return _distance(_ends(p["rows"], p["channels"]), rows * p["depth"])
+
+
+def _conv_coded(call: Call) -> Overlap | None:
+    """As without a code, unless the image is read for one block of channels after the other."""
+    matmul, w = call.params["matmul"], call.params["window"]
+    if matmul["block"] < matmul["product"]["channels"]:
+        return None
+    return _read_first(_pixel_ends(w, 1), _needs(w, 1).reshape(-1))
+
+
 def _matmul_columns(call: Call) -> Overlap:
     """Rows are widened to columns before they are multiplied."""
     p = call.params["product"]
@@ -213,6 +230,8 @@ _ORDERS: dict[str, Callable[[Call], Overlap | None]] = {
     "td_quantize_s8": _elements(4, 1),
     "td_dequantize_s8": _elements(1, 4),
     "td_pad": _pad,
+    "td_matmul_s8_coded": _matmul_coded,
+    "td_conv_s8_coded": _conv_coded,
     "td_matmul_s8_packed": _matmul_columns,
     "td_conv_s8_packed": _conv_columns,
     "td_matmul_s8_dsp": _matmul_columns,

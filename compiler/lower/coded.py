@@ -3,7 +3,7 @@
 Nothing but the weights decides: few different values are numbered in as many bits as that takes,
 and where enough of them are 0 a bit a weight says so. Kernels decode a block of channels to scratch
 memory and multiply it as the portable kernels do (td_kernels_coded.h). A layer is coded where its
-constants get smaller by a tenth or more, and a model where that is more than the kernels' own code.
+constants get smaller by 15 % or more, and a model where that is more than the kernels' own code.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from tinydeploy.compiler.lower.variant import Candidate
 from tinydeploy.compiler.program import Call, Data, Program
 from tinydeploy.types import KernelChoice
 
-_BLOCK_BYTES = 1024  # of decoded weights, where that is four channels or more
+_BLOCK_BYTES = 1024
+"""Of decoded weights: more where four channels take more, or where all channels take no more than
+the outputs, which may then overwrite the inputs."""
 _GROUP = 4  # channels that the portable kernels take together
-_LEAST_SAVED = 0.1
+_LEAST_SAVED = 0.15  # 7 bits of 8 are not worth their time
 _CODE_BYTES = 1200  # of the kernels, which call the portable ones; Cortex-M4, -O2
 
 # Instructions of a Cortex-M4, measured.
@@ -160,6 +162,8 @@ def _product(p: Any) -> tuple[dict[str, Any], Code, int]:
     """Initializer of struct td_matmul_s8_coded, its code, and the bytes of a decoded block."""
     depth, channels = p["depth"], p["channels"]
     block = max(_BLOCK_BYTES // (depth * _GROUP), 1) * _GROUP
+    if depth <= p["rows"] or block > channels:
+        block = channels
     code = encode(p["weights"].array)
     params = {
         "product": {**p, "weights": 0},
@@ -167,7 +171,7 @@ def _product(p: Any) -> tuple[dict[str, Any], Code, int]:
         "block": block,
         "shared_scale": p["scale"]["channel_mask"] == _GROUP - 1,
     }
-    return params, code, min(block, channels) * depth
+    return params, code, block * depth
 
 
 def _depthwise(call: Call) -> Candidate | None:

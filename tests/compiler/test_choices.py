@@ -23,7 +23,7 @@ def layers(m: Layers) -> list[Layer]:
 
 def weighed(tmp_path: Path, board: str, optimize: str) -> list[list[KernelChoice]]:
     model = tmp_path / "model.tflite"
-    build([layers], 3, model)
+    build([layers], 2, model)
     compiled = AotCompiler().compile(
         model, tmp_path / optimize, device=find(board), optimize=optimize
     )

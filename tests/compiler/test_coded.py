@@ -6,16 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apart import plan_apart
 from comparing import exposed, random_inputs
 from few_bits import DRAWS, few_bits_model
+from random_layers import LAYERS, LayerMaker
+from test_overlap import deep
 
 from tinydeploy.compiler.aot import AotCompiler
+from tinydeploy.compiler.emit import emit
+from tinydeploy.compiler.lower import Target, coded, lower
 from tinydeploy.compiler.lower.coded import decode, encode
+from tinydeploy.compiler.native import NativePredictor
 from tinydeploy.devices.catalogue import find
 from tinydeploy.devices.emulator import QemuRunner
 from tinydeploy.devices.platformio import PlatformioBuilder
 from tinydeploy.pipeline.interpreters import TfliteMicro
+from tinydeploy.tflite import read_graph
 
+CASES = {**LAYERS, "deep": deep}
 CODED = [kind for kind in DRAWS if kind != "dense"]
 
 
@@ -49,6 +57,32 @@ def test_every_layer_equals_tflite_micro(
     for ours, theirs in zip(outputs, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert len(np.unique(expected[0])) > 5
+
+
+@pytest.fixture
+def every_layer_coded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coded, "_LEAST_SAVED", -100)
+    monkeypatch.setattr(coded, "_CODE_BYTES", -(10**9))
+
+
+@pytest.mark.usefixtures("every_layer_coded")
+@pytest.mark.parametrize("name", ["conv", "deep", "depthwise", "fully_connected"])
+def test_random_layers_and_how_far_their_outputs_reach(name: str, tmp_path: Path) -> None:
+    """Equal to TFLite-Micro, also with every output as far over its input as overlap.py allows."""
+    model = tmp_path / "model.tflite"
+    model.write_bytes(LayerMaker(7, "int8").build(CASES[name], 24))
+    inputs = random_inputs(model, 5)
+    with TfliteMicro(model) as reference:
+        expected = reference.predict(inputs)
+    graph, target = read_graph(model), Target(optimize="size")
+    lowered = lower(graph, target)
+    program = coded.with_coded_weights(lowered, lowered, target)
+    assert all(call.kernel.endswith("_coded") for call in program.calls)
+    for squeeze in (False, True):
+        plan = plan_apart(program, squeeze=squeeze, unit=1)
+        outputs = NativePredictor(graph, emit(graph, program, plan)).predict(inputs)
+        for ours, theirs in zip(outputs, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_only_size_codes_weights(tmp_path: Path) -> None:

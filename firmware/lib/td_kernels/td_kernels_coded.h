@@ -15,7 +15,7 @@ struct td_code {
     uint8_t bits;
 };
 
-/* product.weights is NULL. `block` channels at a time, a multiple of 4. scratch: the weights of a
+/* product.weights is NULL. `block` channels at a time, a multiple of 4 or all. scratch: the weights of a
  * block. `shared_scale`: one factor for all channels. */
 struct td_matmul_s8_coded {
     struct td_matmul_s8 product;

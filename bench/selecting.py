@@ -1,6 +1,6 @@
 """Selection on a large registry: 100,000 versions x 20 boards.
 
-    python bench/select.py --json OUT
+    python bench/selecting.py --json OUT
 
 The candidates are random (seeded), as they come from a registry; loading is making columns of
 them, and is timed apart. Then, for all boards: the choice; one model for the whole fleet; the

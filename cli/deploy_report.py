@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinydeploy.cli.render import table
 from tinydeploy.config import Config, LimitsConfig
@@ -13,6 +13,9 @@ from tinydeploy.pipeline import evidence
 from tinydeploy.pipeline.columns import EPSILON
 from tinydeploy.pipeline.deployment import Deployment
 from tinydeploy.types import Candidate, Constraints, DeviceProfile, Selection, to_json
+
+if TYPE_CHECKING:
+    from tinydeploy.registry.lifecycle import Moved
 
 # Figures that are shown where at least one variant has them: (field, head).
 FIGURES = (
@@ -132,7 +135,9 @@ def next_steps(result: Deployment, config: Config) -> str:
     artifact = next(v.artifact for v in result.variants if v.name == name)
     if artifact is None:
         return ""
-    registry = f" --registry {config.registry}" if config.registry.resolve() != Path.cwd() else ""
+    place = config.registry
+    here = isinstance(place, Path) and place.resolve() == Path.cwd()
+    registry = "" if here else f" --registry {place}"
     return "\n".join(
         [
             "Next:",
@@ -150,3 +155,13 @@ def summary(result: Deployment) -> dict[str, Any]:
         if evaluation:
             del evaluation["correct"], evaluation["per_sample"]
     return {**found, "failures": result.failures}
+
+
+def moved(result: Moved) -> str:
+    """What promote, pin and rollback did."""
+    before = f", version {result.before} before" if result.before else ""
+    pinned = "; pinned" if result.pinned else ""
+    return (
+        f"models:/{result.name}@{result.board} is version {result.version} ({result.variant})"
+        f"{before}{pinned}"
+    )

@@ -17,7 +17,6 @@ from tinydeploy.errors import TinydeployError
 COMMANDS = {
     "deploy": "All of it: convert, prove, build, measure, register and select.",
     "convert": "Convert and compress a trained model to .tflite.",
-    "recipes": "The ways to compress: list, show.",
     "inspect": "Layers, MACs, weights and arena of a .tflite.",
     "evaluate": "Score a model on labelled data.",
     "compile": "Turn a .tflite into C, or into a TFLite-Micro bundle.",
@@ -32,7 +31,14 @@ COMMANDS = {
     "verify": "Re-hash what is registered and find a changed byte.",
     "keys": "Signing keys: new, show, trust.",
     "sign": "Sign a registered version, or a folder with firmware.",
-    "devices": "The boards: list, show, scan, fault.",
+    "promote": "Make a version the champion of a board.",
+    "pin": "Keep a board's version, whatever is selected.",
+    "unpin": "Let selection choose again for a board.",
+    "rollback": "Back to the version that a board had before.",
+    "history": "What was chosen for boards and put on them, and when.",
+    "gc": "Remove versions that nobody needs and what killed processes left.",
+    "sync": "Send what waits for an MLflow server that did not answer.",
+    "devices": "The boards: list, show.",
     "doctor": "What is installed, what is missing, and how to get it.",
     "ui": "Open the MLflow UI on the registry.",
 }

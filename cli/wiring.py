@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tinydeploy.pipeline.data import Dataset
     from tinydeploy.pipeline.run import Tools
     from tinydeploy.ports import Builder, Predictor, Runner
+    from tinydeploy.registry.lifecycle import Lifecycle
     from tinydeploy.registry.mlflow import MlflowRegistry
 
 ROOMS = ("pipeline", "compiler", "devices", "firmware")
@@ -59,24 +60,28 @@ def builder(tflm_lib: str = "") -> Builder:
     return PlatformioBuilder(tflm_lib)
 
 
-def runner(device: DeviceProfile, port: str = "", baudrate: int | None = None) -> Runner:
-    """What carries firmware for this board: an emulator, a process, a serial port.
-
-    With a `port` (a serial port, a URL, a board's serial number) it is that, whatever the board.
-    """
-    if port or device.platform not in plugins.names("runner"):
-        from tinydeploy.devices.serial_board import SerialRunner
-
-        return SerialRunner(port, baudrate)
+def runner(device: DeviceProfile) -> Runner:
+    """What carries firmware for this board: an emulator, a process, a serial port."""
     made: Runner = plugins.load("runner", device.platform)()
     return made
 
 
-def registry(root: Path) -> MlflowRegistry:
-    """MLflow below `root`/mlruns."""
+def registry(where: Path | str) -> MlflowRegistry:
+    """MLflow below a folder's mlruns/, or on the server at a URL (with an outbox)."""
+    if isinstance(where, str):
+        from tinydeploy.registry.outbox import QueueingRegistry
+
+        return QueueingRegistry(where)
     from tinydeploy.registry.mlflow import MlflowRegistry
 
-    return MlflowRegistry(root)
+    return MlflowRegistry(where)
+
+
+def lifecycle(where: Path | str) -> Lifecycle:
+    """Promotes, pins and rolls back what is registered."""
+    from tinydeploy.registry.lifecycle import Lifecycle
+
+    return Lifecycle(registry(where))
 
 
 @cache
@@ -110,11 +115,11 @@ def _folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def tools(registry_root: Path) -> Tools:
+def tools(store: MlflowRegistry) -> Tools:
     """Everything `pipeline.run.deploy` needs."""
     from tinydeploy.pipeline.run import Tools
 
-    return Tools(compiler(), builder(), runner, registry(registry_root), fingerprints())
+    return Tools(compiler(), builder(), runner, store, fingerprints())
 
 
 # ---------------------------------------------------------------- steps that several commands share
@@ -219,16 +224,9 @@ def run_on_host(
 
 
 def run_compared(
-    build: Build,
-    device: DeviceProfile,
-    inputs: list[np.ndarray],
-    port: str = "",
-    baudrate: int | None = None,
+    build: Build, device: DeviceProfile, inputs: list[np.ndarray]
 ) -> tuple[list[np.ndarray], Measurement]:
-    """Run a build and compare every output with the host's: the native build, or TFLite-Micro.
-
-    `port` and `baudrate` as for `runner`.
-    """
+    """Run a build and compare every output with the host's: the native build, or TFLite-Micro."""
     from tinydeploy.pipeline.host import HostBuild, compare
 
     def on_host() -> Predictor:
@@ -237,7 +235,7 @@ def run_compared(
             return predictor
         return compiler().native(build.model_path, optimize=build.optimize)
 
-    outputs, measurement = runner(device, port, baudrate).run(build, device, inputs)
+    outputs, measurement = runner(device).run(build, device, inputs)
     host = HostBuild(on_host)
     try:
         return outputs, compare(outputs, host.predict(inputs), measurement)

@@ -7,6 +7,7 @@ the file. Command-line options override single keys.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ class Config:
     name: str
     """Name of the registered model."""
     sources: tuple[Path, ...]
-    """Trained models: `.keras`, `.h5`, `.onnx`, `.pt2`, `.tflite`, the folder of a SavedModel."""
+    """Trained models: `.keras`, `.h5` or `.tflite`."""
     devices: tuple[str, ...]
     """Boards, by the names of `tinydeploy devices list`."""
     data: DataConfig
@@ -73,9 +74,7 @@ class Config:
     task: Task = "classify"
     labels: tuple[str, ...] = ()
     input: InputDescription | None = None
-    """How raw data becomes the float input: `dtype`, `scale`, `mean`, `resize`, `layout`."""
-    trust_sources: bool = False
-    """Whether sources may bring code (Lambda layers) and read files outside their folders."""
+    """How raw data becomes the model's float input: `dtype`, `scale`, `mean`, `resize`."""
     engine: Engine = "aot"
     optimize: Optimize = "balanced"
     objective: str = "flash"
@@ -87,8 +86,8 @@ class Config:
     """`[device_limits.NAME]`: replaces `limits` for one board."""
     profiles: tuple[Path, ...] = ()
     """Folders with more board files."""
-    registry: Path = Path()
-    """Folder that holds `mlruns/`."""
+    registry: Path | str = Path()
+    """Folder that holds `mlruns/`, or the URL of an MLflow server."""
     work: Path = Path(".tinydeploy")
     """Folder for converted models and builds; it can be deleted at any time."""
 
@@ -100,9 +99,14 @@ class Config:
 def load_config(path: Path) -> Config:
     """Read and check a configuration file. Raises UsageError with file, line and field."""
     path = path.resolve()
-    config = parse(Config, read_toml(path), path)
+    values = read_toml(path)
+    config = parse(Config, values, path)
     folders = {key: (path.parent / getattr(config, key)).resolve() for key in ("registry", "work")}
     config = dataclasses.replace(config, **folders)
+    if "registry" not in values:
+        config = dataclasses.replace(config, registry=default_registry(path.parent))
+    elif is_url(values["registry"]):
+        config = dataclasses.replace(config, registry=values["registry"])
     if not re.fullmatch(r"[\w-]+", config.name):
         raise UsageError(
             f"{path}: name = {config.name!r}", hint="use letters, digits, underscores and dashes"
@@ -122,3 +126,17 @@ def load_config(path: Path) -> Config:
                 f"{path}: [device_limits.{device}] is for a board that is not in devices"
             )
     return config
+
+
+def is_url(text: str) -> bool:
+    """True for the address of a server."""
+    return text.startswith(("http://", "https://"))
+
+
+def default_registry(folder: Path) -> Path | str:
+    """Where to register if nothing is said: the server in MLFLOW_TRACKING_URI, or `folder`.
+
+    A tracking URI that is not a server's is not followed: its database may be another program's.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return uri if is_url(uri) else folder

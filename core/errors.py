@@ -13,6 +13,7 @@
     |  |- FirmwareFaultError                the firmware crashed; carries the fault registers
     |  |- WrongFirmwareError                the device runs another build than the host expects
     |- RegistryError               exit 7   MLflow, its database or its artifact store
+    |  |- UnreachableError                  the MLflow server does not answer
     |- GateError                   exit 8   `tinydeploy gate`: a limit is broken
 
 Every error says what happened (`message`) and what to do about it (`hint`). Errors of other
@@ -97,3 +98,7 @@ class GateError(TinydeployError):
     """`tinydeploy gate`: the model breaks a limit on at least one board."""
 
     exit_code = 8
+
+
+class UnreachableError(RegistryError):
+    """The MLflow server does not answer, also not after retries."""

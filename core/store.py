@@ -6,11 +6,16 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+_STAGED = re.compile(r"\..+\.([0-9a-f]{6})-(\d+)\.[a-z0-9_]{8}")
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -39,7 +44,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace `path` by `data`; readers see the old content or the new, never a part."""
     raw = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=_staging_prefix(path))
     try:
         with os.fdopen(fd, "wb") as f:
             f.write(raw)
@@ -65,12 +70,12 @@ def staged_directory(final: Path) -> Iterator[Path]:
     On an error the scratch folder is removed and `final` keeps what it had.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+    scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=_staging_prefix(final)))
     os.chmod(scratch, 0o755)
     try:
         yield scratch
         if final.exists():
-            old = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.old."))
+            old = Path(tempfile.mkdtemp(dir=final.parent, prefix=_staging_prefix(final)))
             os.replace(final, old / final.name)
             os.replace(scratch, final)
             shutil.rmtree(old, ignore_errors=True)
@@ -81,9 +86,52 @@ def staged_directory(final: Path) -> Iterator[Path]:
         raise
 
 
+def _staging_prefix(final: Path) -> str:
+    """Hidden, beside `final`, and telling which process on which machine is at work there."""
+    return f".{final.name}.{_host()}-{os.getpid()}."
+
+
+def _host() -> str:
+    return sha256_bytes(socket.gethostname().encode())[:6]
+
+
+def staged_left(folders: Iterable[Path], hours: float) -> list[Path]:
+    """What `staged_directory` and `write_atomic` left below folders when they were killed.
+
+    That is: of a process of this machine that has ended, or older than `hours`.
+    """
+    oldest = time.time() - hours * 3600
+    found = []
+    for folder in folders:
+        for path in sorted(folder.rglob(".*")):
+            if match := _STAGED.fullmatch(path.name):
+                host, pid = match.groups()
+                gone = host == _host() and not Path(f"/proc/{pid}").exists()
+                if gone or path.lstat().st_mtime < oldest:
+                    found.append(path)
+    return found
+
+
+def remove_staged(paths: Iterable[Path]) -> None:
+    """Remove what `staged_left` found."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def cache_dir() -> Path:
     """Folder for what can be made again: `$TINYDEPLOY_CACHE` or `~/.cache/tinydeploy`."""
     root = os.environ.get("TINYDEPLOY_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tinydeploy"
+    )
+    return Path(root)
+
+
+def state_dir() -> Path:
+    """Folder for what must not be lost: `$TINYDEPLOY_STATE` or `~/.local/state/tinydeploy`."""
+    root = os.environ.get("TINYDEPLOY_STATE") or os.path.join(
+        os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "tinydeploy"
     )
     return Path(root)

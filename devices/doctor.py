@@ -17,14 +17,12 @@ _COUNTING_QEMU = range(4, 9)
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that is there or missing. `hint` says what to do, "" where all is well;
-    an `optional` one is missed only by those who use it."""
+    """One thing that is there or missing. `hint` says what to do, "" where all is well."""
 
     name: str
     ok: bool
     detail: str
     hint: str = ""
-    optional: bool = False
 
 
 def checks() -> list[Check]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tinydeploy.errors import RegistryError
+from tinydeploy.registry.boards import BoardRecord
 from tinydeploy.registry.schema import (
+    PINNED,
     REJECTED,
     SELECTED,
     Row,
+    VersionRecord,
     board_tags,
     choice_tags,
     selection_tag,
@@ -21,7 +25,12 @@ from tinydeploy.types import Candidate, Constraints, Selection
 if TYPE_CHECKING:
     from tinydeploy.registry.writer import Writer
 
+CHALLENGER = "-challenger"
+"""Ends the alias of what selection would choose while a board is pinned to another version."""
+CHALLENGES = "challenger"
+"""The tag `selection` of the run behind that alias."""
 _CHOSEN = "smallest sufficient"
+_PINNED = "pinned"
 _GONE = "not among the candidates of the last selection"
 
 
@@ -61,34 +70,89 @@ class Changes:
 def changes(view: View, selection: Selection, constraints: Constraints | None) -> Changes:
     """From what `view` shows to what `selection` says about its board.
 
-    Raises RegistryError if the chosen candidate is not registered.
+    On a board that is pinned to another version the chosen one becomes the challenger. Raises
+    RegistryError if the chosen candidate is not registered.
     """
+    selection = _resolved(view, selection)
     board, chosen = selection.board, selection.chosen
-    version_of = {c.name: _version(view, c) for c in selection.candidates}
-    if chosen and not version_of.get(chosen.name):
+    if chosen and not chosen.version:
         raise RegistryError(
             f"{chosen.name} is selected for {board} but not registered in {view.name}",
             hint="register it first",
         )
-    target = version_of[chosen.name] if chosen else None
+    target = chosen.version if chosen else None
+    pinned = _pinned(view, board)
+    champion, challenger = (pinned, target) if pinned and pinned != target else (target, None)
     key, made = selection_tag(board, selection.objective, constraints)
     return Changes(
-        run_tags=_run_tags(view, selection),
-        version_tags=_version_tags(view, selection, version_of),
+        run_tags=_run_tags(view, selection, champion),
+        version_tags=_version_tags(view, selection, champion),
         model_tags={} if view.tags.get(key) == made else {key: made},
-        aliases={} if view.aliases.get(board) == target else {board: target},
+        aliases=_aliases(view, board, champion, challenger),
     )
 
 
-def _version(view: View, candidate: Candidate) -> str:
-    """The candidate's version, "" if it is not registered."""
-    for v in reversed(view.versions):
-        if candidate.version == v.version or (
-            not candidate.version
-            and (candidate.name, candidate.model_sha256) == (v.variant, v.model_sha256)
-        ):
-            return v.version
-    return ""
+def moved(
+    view: View, board: str, version: VersionRecord, record: BoardRecord, what: str, *, pin: bool
+) -> Changes:
+    """From what `view` shows to `version`, by its run `record`, being the champion of a board."""
+    run_tags = {record.run_id: choice_tags(SELECTED, f"{what} by hand", record.pareto)}
+    version_tags: dict[tuple[str, str], str | None] = {}
+    for v in view.versions:
+        present = v.selected.get(board)
+        wanted = record.run_id if v.version == version.version else None
+        if present != wanted:
+            version_tags[(v.version, f"{SELECTED}.{board}")] = wanted
+    for r in view.records:
+        if r.board == board and r.selection == SELECTED and r.run_id != record.run_id:
+            reason = f"version {version.version} was {what} by hand"
+            run_tags[r.run_id] = choice_tags(REJECTED, reason, r.pareto)
+    challenger = view.aliases.get(board + CHALLENGER)
+    return Changes(
+        run_tags=run_tags,
+        version_tags=version_tags,
+        model_tags={f"{PINNED}.{board}": version.version} if pin else {},
+        aliases=_aliases(
+            view, board, version.version, None if challenger == version.version else challenger
+        ),
+    )
+
+
+def _pinned(view: View, board: str) -> str | None:
+    """The version that a board is pinned to, if it is still there."""
+    pinned = view.pins.get(board)
+    return pinned if pinned in {v.version for v in view.versions} else None
+
+
+def _aliases(
+    view: View, board: str, champion: str | None, challenger: str | None
+) -> dict[str, str | None]:
+    wanted = {board: champion, board + CHALLENGER: challenger}
+    return {alias: v for alias, v in wanted.items() if view.aliases.get(alias) != v}
+
+
+def _resolved(view: View, selection: Selection) -> Selection:
+    """The selection with the versions and the runs that its candidates have by now.
+
+    A run may have been replaced since by another process, and what waited for a server has none.
+    """
+    numbers = {v.version for v in view.versions}
+    registered = {(v.variant, v.model_sha256): v.version for v in view.versions}
+    by_version = {v.version: v for v in view.versions}
+    found = {}
+    for c in selection.candidates:
+        version = c.version if c.version in numbers else ""
+        if not c.version:
+            version = registered.get((c.name, c.model_sha256), "")
+        run_id = c.run_id
+        if version and c.flash_bytes is not None:
+            runs = view.of(by_version[version], selection.board)
+            if run_id not in {r.run_id for r in runs}:
+                same = [r for r in runs if r.footprint.flash_bytes == c.flash_bytes] or runs
+                run_id = same[0].run_id if same else ""
+        found[c.name] = dataclasses.replace(c, version=version, run_id=run_id)
+    chosen = selection.chosen and found.get(selection.chosen.name)
+    return dataclasses.replace(selection, candidates=tuple(found.values()), chosen=chosen)
 
 
 def _reason(selection: Selection, candidate: Candidate) -> str | None:
@@ -99,19 +163,22 @@ def _reason(selection: Selection, candidate: Candidate) -> str | None:
     return selection.reasons[candidate.name]
 
 
-def _run_tags(view: View, selection: Selection) -> dict[str, dict[str, str]]:
+def _run_tags(view: View, selection: Selection, champion: str | None) -> dict[str, dict[str, str]]:
     candidates = {c.run_id: c for c in selection.candidates if c.run_id}
+    kept = _kept_run(view, selection, champion)
     found = {}
     for record in view.records:
         if record.board != selection.board:
             continue
-        if candidate := candidates.get(record.run_id):
+        candidate = candidates.get(record.run_id)
+        if record.run_id == kept:
+            tags = choice_tags(SELECTED, _PINNED, bool(candidate) and record.pareto)
+        elif candidate:
             reason = _reason(selection, candidate)
-            tags = choice_tags(
-                SELECTED if reason is None else REJECTED,
-                _CHOSEN if reason is None else reason,
-                candidate.name in selection.pareto,
-            )
+            state, words = (SELECTED, _CHOSEN) if reason is None else (REJECTED, reason)
+            if reason is None and kept:
+                state, words = CHALLENGES, f"{_CHOSEN}, but the board is pinned"
+            tags = choice_tags(state, words, candidate.name in selection.pareto)
         elif record.selection == SELECTED:
             tags = choice_tags(REJECTED, _GONE, False)
         else:
@@ -121,17 +188,28 @@ def _run_tags(view: View, selection: Selection) -> dict[str, dict[str, str]]:
     return found
 
 
+def _kept_run(view: View, selection: Selection, champion: str | None) -> str | None:
+    """The run of a champion that is not what was selected, but pinned."""
+    chosen = selection.chosen
+    if champion is None or (chosen and chosen.version == champion):
+        return None
+    return next(
+        (v.selected.get(selection.board) for v in view.versions if v.version == champion), None
+    )
+
+
 def _version_tags(
-    view: View, selection: Selection, version_of: Mapping[str, str]
+    view: View, selection: Selection, champion: str | None
 ) -> dict[tuple[str, str], str | None]:
-    """The chosen version names its run; one without a run has nowhere else to keep the reason."""
+    """The champion names its run; a version without a run has nowhere else to keep the reason."""
     board, chosen = selection.board, selection.chosen
-    unbuilt = {version_of[c.name]: c for c in selection.candidates if not c.run_id}
+    unbuilt = {c.version: c for c in selection.candidates if not c.run_id}
     found: dict[tuple[str, str], str | None] = {}
     for v in view.versions:
         run_id = reason = None
-        if chosen and v.version == version_of[chosen.name]:
-            run_id = chosen.run_id
+        if v.version == champion:
+            same = chosen is not None and chosen.version == champion
+            run_id = chosen.run_id if chosen and same else v.selected.get(board)
         elif v.version in unbuilt:
             reason = _reason(selection, unbuilt[v.version])
         wanted = board_tags(board, run_id, reason)

@@ -20,10 +20,11 @@ from typing import Any
 from urllib.parse import quote
 
 from tinydeploy.registry.failures import translated
-from tinydeploy.registry.schema import TAG_KEY, Row
+from tinydeploy.registry.schema import TAG_KEY, TAG_KIND, TAG_PARENT, Row
 
 _BUSY_SECONDS = 30
 _DELETED_VERSION = "Deleted_Internal"
+_TAGGED = "r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class RunRow:
     status: str
     end_time: int
     row: Row
+    start_time: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,28 +105,81 @@ class Database:
             return [name for (name,) in query("SELECT name FROM registered_models ORDER BY name")]
 
     def version_of(self, name: str, model_sha256: str, recipe: str) -> VersionRow | None:
-        """The newest version of a model that is this variant."""
-        wanted = {"model_sha256": model_sha256, "recipe": recipe}
-        model = self.model(name)
-        found = [v for v in model.versions if v.tags.items() >= wanted.items()] if model else []
-        return found[-1] if found else None
+        """The version of a model that is this variant: the first, should there be several."""
+        found = self.versions_of(name, model_sha256, recipe)
+        return found[0] if found else None
+
+    def experiments(self) -> list[str]:
+        """Names of the experiments that tinydeploy writes to."""
+        with self._connection() as query:
+            found = query(
+                "SELECT DISTINCT e.name FROM experiments e JOIN runs r "
+                "ON r.experiment_id = e.experiment_id JOIN tags t ON t.run_uuid = r.run_uuid "
+                "WHERE t.key = ? ORDER BY e.name",
+                TAG_KIND,
+            )
+            return [name for (name,) in found]
+
+    def versions_of(self, name: str, model_sha256: str, recipe: str) -> list[VersionRow]:
+        """All versions of a model that are this variant, the oldest first."""
+        with self._connection() as query:
+            found = query(
+                "SELECT version FROM model_version_tags "
+                "WHERE name = ? AND key = 'model_sha256' AND value = ? ORDER BY version",
+                name,
+                model_sha256,
+            )
+        versions = [self.version(name, str(v)) for (v,) in found]
+        return [v for v in versions if v and v.tags.get("recipe") == recipe]
+
+    def version(self, name: str, version: str) -> VersionRow | None:
+        """One version, or None."""
+        with self._connection() as query:
+            found = query(
+                "SELECT version, run_id, description FROM model_versions "
+                "WHERE name = ? AND CAST(version AS TEXT) = ? AND current_stage != ?",
+                name,
+                version,
+                _DELETED_VERSION,
+            )
+            if not found:
+                return None
+            tags = query(
+                "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?",
+                name,
+                found[0][0],
+            )
+            return VersionRow(version, found[0][1] or "", found[0][2] or "", _pairs(tags))
 
     def runs_with(self, experiment: str, key: str) -> list[RunRow]:
         """Runs that are not deleted and whose tag `tinydeploy.key` is `key`, the newest first."""
-        return self._runs(
-            "r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value = ?)",
-            experiment,
-            TAG_KEY,
-            key,
-        )
+        return self._runs(_TAGGED, experiment, TAG_KEY, key)
 
-    def runs(self, experiment: str) -> list[RunRow]:
-        """All runs of an experiment that are not deleted, the newest first."""
-        return self._runs("1", experiment)
+    def runs(self, experiment: str, kind: str = "") -> list[RunRow]:
+        """Runs of an experiment (of one kind) that are not deleted, the newest first."""
+        if not kind:
+            return self._runs("1", experiment)
+        return self._runs(_TAGGED, experiment, TAG_KIND, kind)
+
+    def runs_below(self, experiment: str, parent: str, kind: str = "") -> list[RunRow]:
+        """Child runs of a run that are not deleted, the newest first."""
+        found = self._runs(_TAGGED, experiment, TAG_PARENT, parent)
+        return [r for r in found if kind in ("", r.row.tags.get(TAG_KIND))]
 
     def unfinished(self, experiment: str) -> list[RunRow]:
         """Runs that were begun and not ended."""
         return self._runs("r.status NOT IN ('FINISHED', 'FAILED', 'KILLED')", experiment)
+
+    def deleted(self, experiment: str) -> list[str]:
+        """Ids of the deleted runs."""
+        with self._connection() as query:
+            found = query(
+                "SELECT r.run_uuid FROM runs r JOIN experiments e "
+                "ON e.experiment_id = r.experiment_id "
+                "WHERE e.name = ? AND r.lifecycle_stage = 'deleted'",
+                experiment,
+            )
+            return [run_id for (run_id,) in found]
 
     def _runs(self, condition: str, experiment: str, *values: str) -> list[RunRow]:
         """Runs of an experiment that satisfy an SQL condition on `runs r`."""
@@ -162,9 +217,10 @@ class Database:
                             for k, v in tables["latest_metrics"][run_id].items()
                         },
                     ),
+                    start_time or 0,
                 )
-                for run_id, name, status, end_time in query(
-                    f"SELECT r.run_uuid, r.name, r.status, r.end_time {selected} "
+                for run_id, name, status, end_time, start_time in query(
+                    f"SELECT r.run_uuid, r.name, r.status, r.end_time, r.start_time {selected} "
                     "ORDER BY r.end_time DESC, r.start_time DESC",
                     experiment,
                     *values,

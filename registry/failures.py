@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from tinydeploy.errors import RegistryError
+from tinydeploy.errors import RegistryError, UnreachableError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -58,8 +58,15 @@ _SQLITE = (
 )
 
 
+_UNREACHABLE = (
+    "TEMPORARILY_UNAVAILABLE",
+    *(f"error code {code}" for code in (429, 500, 502, 503, 504)),
+    *(f"{code} Server Error" for code in (500, 502, 503, 504)),
+)
+
+
 @contextlib.contextmanager
-def translated(place: Path) -> Iterator[None]:
+def translated(place: Path | str) -> Iterator[None]:
     """Raise RegistryError in place of whatever went wrong below the registry at `place`."""
     try:
         yield
@@ -72,16 +79,30 @@ def translated(place: Path) -> Iterator[None]:
 
 
 def _is_foreign(error: Exception) -> bool:
-    """True for errors of MLflow and SQLAlchemy, recognised without importing them."""
-    return any(
-        cls.__module__.split(".")[0] in ("mlflow", "sqlalchemy", "alembic")
-        for cls in type(error).__mro__
-    )
+    """True for errors of the libraries below, recognised without importing them."""
+    return _is_of(error, "mlflow", "sqlalchemy", "alembic", "requests", "urllib3")
 
 
-def _explained(place: Path, error: Exception) -> RegistryError:
+def _is_of(error: BaseException, *packages: str) -> bool:
+    return any(cls.__module__.split(".")[0] in packages for cls in type(error).__mro__)
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """True if a server did not answer, or answered that it cannot at the moment."""
+    if _is_of(error, "requests", "urllib3") and getattr(error, "response", None) is None:
+        return True
+    return _is_of(error, "mlflow", "requests") and any(w in str(error) for w in _UNREACHABLE)
+
+
+def _explained(place: Path | str, error: Exception) -> RegistryError:
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(place, str) and _is_unreachable(cause):
+            return UnreachableError(
+                f"{place} does not answer: {_first_line(_innermost(cause))}",
+                hint="does the MLflow server run there, is the network up? "
+                "MLFLOW_HTTP_REQUEST_MAX_RETRIES says how often it is asked again",
+            )
         if isinstance(cause, OSError) and cause.errno in _FULL:
             return RegistryError(
                 f"{place}: the disk is full",
@@ -97,7 +118,26 @@ def _explained(place: Path, error: Exception) -> RegistryError:
             f"{place}: no permission to write {error.filename or ''}".rstrip(),
             hint="give yourself write permission, or choose another folder with --registry",
         )
-    first_line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    if isinstance(place, str):
+        return RegistryError(
+            f"{place}: {_first_line(error)}",
+            hint="is it an MLflow server, and are you allowed to write there "
+            "(MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_TOKEN)?",
+        )
     return RegistryError(
-        f"{place}: {first_line}", hint="`tinydeploy doctor` checks the installation"
+        f"{place}: {_first_line(error)}", hint="`tinydeploy doctor` checks the installation"
     )
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What began it: "Connection refused" rather than all that followed."""
+    while inner := error.__cause__ or error.__context__ or getattr(error, "reason", None):
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__

@@ -70,11 +70,11 @@ def verify(registry: MlflowRegistry, name: str, version: str = "") -> list[Check
 
 def check_model(registry: MlflowRegistry, version: VersionRecord) -> Checked:
     """The model folder and the evaluation of a version."""
-    folder = registry.model_folder(version.name, version.run_id)
+    run = registry.run_folder(version.name, version.run_id)
+    folder = run / files.MODEL_FOLDER
     more = [*lineage_problems(folder, {"model_sha256": version.model_sha256})]
     if hash_of(folder / MODEL_FILE) not in (version.model_sha256, None):
         more.append(Problem(MODEL_FILE, "is not the model of this version"))
-    run = registry.folder.run_artifacts(version.name, version.run_id)
     try:
         expected = read_manifest(folder)["lineage"].get("evaluation_sha256")
     except RegistryError:
@@ -86,7 +86,7 @@ def check_model(registry: MlflowRegistry, version: VersionRecord) -> Checked:
 
 def check_board(registry: MlflowRegistry, version: VersionRecord, record: BoardRecord) -> Checked:
     """Firmware and measurement of a run on a board."""
-    folder = registry.folder.run_artifacts(version.name, record.run_id)
+    folder = registry.run_folder(version.name, record.run_id)
     said = {
         "model_sha256": version.model_sha256,
         "build_id": record.build_id,
@@ -109,13 +109,16 @@ def sign(registry: MlflowRegistry, name: str, version: str, private_key: Path) -
     for checked in verify(registry, name, version):
         require_intact(checked)
     key_id = load_public(private_key).key_id
-    with registry.folder.locked() as client:
+    with registry.place.locked() as client:
         for record in registry.view(name).of(found):
-            folder = registry.folder.run_artifacts(name, record.run_id)
+            folder = registry.run_folder(name, record.run_id)
             signing.sign_folder(folder, f"{found.variant}@{record.board}", private_key)
+            registry.place.put(name, record.run_id, folder / SIGNATURE_FILE, SIGNATURE_FILE)
             client.set_tag(record.run_id, TAG_SIGNED_BY, key_id)
-        folder = registry.model_folder(name, found.run_id)
+        folder = registry.run_folder(name, found.run_id) / files.MODEL_FOLDER
         signing.sign_folder(folder, found.variant, private_key)
+        path = f"{files.MODEL_FOLDER}/{SIGNATURE_FILE}"
+        registry.place.put(name, found.run_id, folder / SIGNATURE_FILE, path)
         client.set_model_version_tag(name, version, TAG_SIGNED_BY, key_id)
     return verify(registry, name, version)
 

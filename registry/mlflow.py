@@ -7,8 +7,6 @@ all its tags, so that a killed run leaves none.
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from tinydeploy.errors import RegistryError, UsageError
 from tinydeploy.lineage import Lineage
-from tinydeploy.registry import schema
+from tinydeploy.registry import history, overview, schema
 from tinydeploy.registry.boards import board_row
 from tinydeploy.registry.choice import changes
-from tinydeploy.registry.database import Database, RunRow, VersionRow
+from tinydeploy.registry.database import RunRow, VersionRow
 from tinydeploy.registry.descriptions import describe_model, describe_version
 from tinydeploy.registry.files import (
-    EVALUATION_FILE,
     MODEL_FOLDER,
     copy_board,
     copy_variant,
@@ -30,33 +27,33 @@ from tinydeploy.registry.files import (
     write_variant,
 )
 from tinydeploy.registry.folder import ENVIRONMENT, MlflowFolder
-from tinydeploy.registry.mlmodel import MODEL_FILE, read_model_folder
-from tinydeploy.registry.schema import TAG_MANIFEST, Row, VersionRecord
-from tinydeploy.registry.view import View, read_versions, read_view
+from tinydeploy.registry.history import Event
+from tinydeploy.registry.manifest import SIGNATURE_FILE
+from tinydeploy.registry.mlmodel import MODEL_FILE
+from tinydeploy.registry.reading import RegistryReader
+from tinydeploy.registry.schema import TAG_MANIFEST, Row
+from tinydeploy.registry.view import View, read_view
 from tinydeploy.registry.writer import Fill, Writer
 from tinydeploy.types import (
     Artifact,
     Build,
-    Candidate,
     Constraints,
     Evaluation,
     Measurement,
     ModelSource,
     Selection,
-    from_json,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-class MlflowRegistry:
-    """Implements `tinydeploy.ports.Registry`; the other methods read."""
+_AGREEMENTS = 5
+"""How often a choice is looked at again on a server, where others may choose at the same time."""
 
-    def __init__(self, root: Path) -> None:
-        """`root` holds `mlruns/`, which is made when something is registered."""
-        self.folder = MlflowFolder(root)
-        self.database = Database(self.folder.database)
+
+class MlflowRegistry(RegistryReader):
+    """Implements `tinydeploy.ports.Registry`; what only reads is in `reading`."""
 
     # ------------------------------------------------------------ variants
     def register(
@@ -86,12 +83,12 @@ class MlflowRegistry:
         found = self.database.version_of(name, artifact.sha256, artifact.recipe)
         if found and self._is_complete(name, found, content):
             return found.version
-        with self.folder.locked() as client:
+        with self.place.locked() as client:
             # Once more: another process may have been faster.
             found = self.database.version_of(name, artifact.sha256, artifact.recipe)
             if found and self._is_complete(name, found, content):
                 return found.version
-            writer = Writer(client, self.folder, name)
+            writer = Writer(client, self.place, name)
             row = schema.variant_row(source, artifact, evaluation, data)
             tags = schema.version_tags(artifact, evaluation, data)
 
@@ -108,14 +105,9 @@ class MlflowRegistry:
 
     def _is_complete(self, name: str, found: VersionRow, content: str) -> bool:
         """True if the version says the same and its model has not been deleted."""
-        return (
-            found.tags.get(schema.TAG_CONTENT) == content
-            and (self.model_folder(name, found.run_id) / MODEL_FILE).is_file()
+        return found.tags.get(schema.TAG_CONTENT) == content and self.place.has(
+            name, found.run_id, f"{MODEL_FOLDER}/{MODEL_FILE}"
         )
-
-    def model_folder(self, name: str, run_id: str) -> Path:
-        """The MLmodel folder of the variant that a run produced."""
-        return self.folder.run_artifacts(name, run_id) / MODEL_FOLDER
 
     def _variant_run(
         self, writer: Writer, row: Row, data: Mapping[str, Any], fill: Fill
@@ -126,6 +118,8 @@ class MlflowRegistry:
         """
         for run in self.database.runs_with(writer.experiment, row.tags[schema.TAG_KEY]):
             same = run.row.tags.get(schema.TAG_CONTENT) == row.tags[schema.TAG_CONTENT]
+            if not self.place.exclusive and not writer.has_ended(run):
+                continue  # on a server somebody may be at work on it
             if same and run.status == "FINISHED":
                 return run.run_id, run.row.tags[TAG_MANIFEST]
             writer.give_up(run.run_id)
@@ -141,12 +135,27 @@ class MlflowRegistry:
     ) -> str:
         client, name = writer.client, writer.experiment
         run_id, manifest_sha256 = self._variant_run(writer, row, data, fill)
-        if self.database.model(name) is None:
-            client.create_registered_model(name)
-        source = self.model_folder(name, run_id).as_uri()
+        _create_model(client, name)
+        source = f"{self.place.artifact_uri(name, run_id)}/{MODEL_FOLDER}"
         wanted = {**tags, TAG_MANIFEST: manifest_sha256}
         version = client.create_model_version(name, source, run_id=run_id, tags=wanted)
-        return str(version.version)
+        return self._settle_version(writer, str(version.version), run_id, row)
+
+    def _settle_version(self, writer: Writer, version: str, run_id: str, row: Row) -> str:
+        """Of versions that several processes made of one variant at once, keep the first.
+
+        A server numbers versions in the order in which they appear, so whoever made a later one
+        sees the first when it looks afterwards; it removes its own, and nobody else's.
+        """
+        if self.place.exclusive:
+            return version
+        name = writer.experiment
+        first = self.database.version_of(name, row.tags["model_sha256"], row.params["recipe"])
+        if first is None or first.version == version:
+            return version
+        writer.client.delete_model_version(name, version)
+        writer.give_up(run_id)
+        return first.version
 
     def _renew(
         self,
@@ -159,12 +168,13 @@ class MlflowRegistry:
     ) -> None:
         """Replace files, metric and description; the content hash last, which makes good a kill."""
         name, run_id, metric = writer.experiment, found.run_id, tags["metric"]
-        made = fill(self.folder.run_artifacts(name, run_id), run_id)
+        with self.place.filling(name, run_id) as folder:
+            made = fill(folder, run_id)
+        self.place.remove(name, run_id, f"{MODEL_FOLDER}/{SIGNATURE_FILE}")
         writer.log(run_id, Row(tags={**row.tags, **made}, metrics=row.metrics))
         writer.log_data(run_id, data)
-        for run in self.database.runs(name):
-            if run.row.tags.get(schema.TAG_PARENT) == run_id:
-                writer.log(run.run_id, Row(metrics={metric: row.metrics[metric]}))
+        for run in self.database.runs_below(name, run_id, schema.KIND_BOARD):
+            writer.log(run.run_id, Row(metrics={metric: row.metrics[metric]}))
         tags = {**tags, TAG_MANIFEST: made[TAG_MANIFEST]}
         for key in (metric, "metric", TAG_MANIFEST, schema.TAG_CONTENT):
             writer.client.set_model_version_tag(name, found.version, key, tags[key])
@@ -197,13 +207,13 @@ class MlflowRegistry:
         runs = self._records(name, row)
         if len(runs) == 1 and _says(runs[0], row, measurement):
             return runs[0].run_id
-        with self.folder.locked() as client:
-            writer = Writer(client, self.folder, name)
+        with self.place.locked() as client:
+            writer = Writer(client, self.place, name)
             runs = self._records(name, row)  # another process may have been faster
             if runs and _says(runs[0], row, measurement):
-                run_id = runs.pop(0).run_id
+                run_id = runs[0].run_id
             else:
-                run_id, _ = writer.run(
+                writer.run(
                     f"{build.board} ({build.engine}, {build.optimize})",
                     row,
                     lambda folder, _: (
@@ -212,8 +222,12 @@ class MlflowRegistry:
                         else write_board(folder, build, measurement, lineage or Lineage())
                     ),
                 )
-            for replaced in runs:
-                client.delete_run(replaced.run_id)
+                runs = self._records(name, row)  # others may have been at it
+                # The newest stays, in an order on which all agree that look afterwards.
+                run_id = max(runs, key=lambda r: (r.start_time, r.run_id)).run_id
+            for run in runs:
+                if run.run_id != run_id:
+                    client.delete_run(run.run_id)
             return run_id
 
     def _records(self, name: str, row: Row) -> list[RunRow]:
@@ -234,133 +248,79 @@ class MlflowRegistry:
         schema.require_name("board", selection.board)
         if self._up_to_date(name, selection, constraints):
             return
-        with self.folder.locked() as client:
+        with self.place.locked() as client:
+            writer = Writer(client, self.place, name)
+            for _ in range(_AGREEMENTS):
+                wanted = changes(self.view(name), selection, constraints)
+                if wanted.nothing:
+                    break
+                wanted.apply(writer)
+                if self.place.exclusive:
+                    break
             view = self.view(name)
-            wanted = changes(view, selection, constraints)
-            if not wanted.nothing:
-                wanted.apply(Writer(client, self.folder, name))
-            self._describe(client, self.view(name))
+            if event := _new_event(view, selection.board, self._events(view, selection.board)):
+                history.append(writer, event)
+            self.describe(client, name)
 
     def _up_to_date(self, name: str, selection: Selection, constraints: Constraints | None) -> bool:
         view = read_view(self.database, name)
         if view is None and selection.chosen is None:
             return True  # nothing registered, nothing chosen
         view = view or View(name)
-        return changes(view, selection, constraints).nothing and not _stale_descriptions(view)
+        return (
+            changes(view, selection, constraints).nothing
+            and not _stale_descriptions(view)
+            and not _new_event(view, selection.board, self._events(view, selection.board))
+        )
 
-    def _describe(self, client: MlflowClient, view: View) -> None:
+    def _events(self, view: View, board: str) -> list[Event]:
+        return history.events(self.database, view.name, board)
+
+    def describe(self, client: MlflowClient, name: str) -> None:
         """Bring the descriptions in the MLflow UI up to date."""
-        for version, text in _stale_descriptions(view).items():
+        for version, text in _stale_descriptions(self.view(name)).items():
             if version:
-                client.update_model_version(view.name, version, text)
+                client.update_model_version(name, version, text)
             else:
-                client.update_registered_model(view.name, text)
+                client.update_registered_model(name, text)
 
-    # ------------------------------------------------------------ reading
-    def models(self) -> list[str]:
-        """Names of the registered models."""
-        return self.database.models()
+    def publish(self, name: str) -> None:
+        """Bring what the MLflow UI shows of a model at a glance up to date: see `overview`."""
+        overview.publish(self, name)
 
-    def view(self, name: str) -> View:
-        """Versions, runs and choices of a registered model. Raises RegistryError if unknown."""
-        view = read_view(self.database, name)
-        if view is None:
-            known = ", ".join(self.models()) or "none yet"
-            raise RegistryError(
-                f"{self.database.path} has no model called {name!r}",
-                hint=f"registered: {known}; `tinydeploy deploy` registers",
-            )
-        return view
-
-    def variants(self, name: str) -> list[VersionRecord]:
-        """The newest version of each variant."""
-        return self.view(name).current
-
-    def get(self, name: str, version: str) -> VersionRecord:
-        """One version. Raises RegistryError if unknown."""
-        model = self.database.model(name)
-        versions = read_versions(model) if model else ()
-        for found in versions:
-            if found.version == version:
-                return found
-        known = ", ".join(v.version for v in versions) or "none"
-        raise RegistryError(f"{name} has no version {version!r}", hint=f"known: {known}")
-
-    def candidates(
-        self, name: str, board: str, engine: str | None = None, optimize: str | None = None
-    ) -> list[Candidate]:
-        """What selection needs to choose again for a board, from what is registered."""
-        return self.view(name).candidates(board, engine, optimize)
-
-    def selection(self, name: str, board: str) -> Selection | None:
-        """The last selection for a board, or None."""
-        return self.view(name).selection(board)
-
-    def artifact(self, name: str, version: str) -> Artifact:
-        """The model of a version. Raises RegistryError if its file is gone or was changed."""
-        found = self.get(name, version)
-        return read_model_folder(self.model_folder(name, found.run_id), found.model_sha256)
-
-    def evaluation(self, name: str, version: str) -> Evaluation:
-        """The evaluation behind a version's metric, with the result of every sample.
-
-        Raises RegistryError if its file is gone or was changed.
-        """
-        found = self.get(name, version)
-        path = self.folder.run_artifacts(name, found.run_id) / EVALUATION_FILE
-        try:
-            evaluation = from_json(Evaluation, json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise RegistryError(
-                f"{path} cannot be read: {e}", hint="deploy or register the model again"
-            ) from e
-        if (evaluation.model_sha256, evaluation.value) != (found.model_sha256, found.value):
-            raise RegistryError(
-                f"{path} is not the evaluation of version {version} of {name}",
-                hint="the file was changed: deploy or register the model again",
-            )
-        return evaluation
-
-    def resolve(self, uri: str) -> Artifact:
-        """The model behind `models:/NAME@BOARD` or `models:/NAME/VERSION`.
-
-        Raises UsageError for another form, RegistryError if there is no such version.
-        """
-        name, version, _ = self.locate(uri)
-        if not version:
-            raise UsageError(
-                f"{uri!r} names no model version",
-                hint="write models:/NAME@BOARD or models:/NAME/VERSION",
-            )
-        return self.artifact(name, version)
-
-    def locate(self, uri: str) -> tuple[str, str, str]:
-        """Name, version and alias of `[models:/]NAME[@ALIAS|/VERSION]`.
-
-        Without a version there is "" for it, and for the alias. Raises as `resolve` does.
-        """
-        match = re.fullmatch(r"(?:models:/)?([\w-]+)(?:@([\w-]+)|/(\d+))?", uri, flags=re.ASCII)
-        if not match:
-            raise UsageError(
-                f"{uri!r} names no model", hint="write models:/NAME@BOARD or models:/NAME/VERSION"
-            )
-        name, alias, version = (part or "" for part in match.groups())
-        if alias:
-            aliases = self.view(name).aliases
-            if alias not in aliases:
-                known = ", ".join(sorted(aliases)) or "none"
-                raise RegistryError(
-                    f"no version of {name} is selected for {alias}",
-                    hint=f"boards with a selection: {known}",
-                )
-            version = aliases[alias]
-        return name, version, alias
+    def require_delivered(self) -> None:
+        """Raise UnreachableError if something still waits to be sent to a server."""
 
 
 def _says(run: RunRow, row: Row, measurement: Measurement | None) -> bool:
     """True if the run holds these figures already, or the same build's with a measurement."""
     same = (schema.TAG_CONTENT,) if measurement else ("build_id", "firmware_sha256")
     return all(run.row.tags.get(key) == row.tags[key] for key in same)
+
+
+def _create_model(client: MlflowClient, name: str) -> None:
+    """The registered model, unless it is there or another process makes it at this moment."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as e:
+        if e.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _new_event(view: View, board: str, events: list[Event]) -> Event | None:
+    """What the history does not tell yet about where the alias of a board points."""
+    version = view.aliases.get(board, "")
+    choices = [e for e in events if e.what in (*history.CHOICES, "none")]
+    if (choices[-1].version if choices else "") == version:
+        return None
+    for v in view.versions:
+        if v.version == version:
+            run_id = v.selected.get(board, "")
+            build_id = next((r.build_id for r in view.of(v, board) if r.run_id == run_id), "")
+            return Event(board, "selected", version, v.variant, run_id, build_id)
+    return Event(board, "none")
 
 
 def _stale_descriptions(view: View) -> dict[str, str]:

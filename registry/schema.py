@@ -5,7 +5,10 @@ registered model       a family of variants: all sources and recipes of one `tin
 model version          a variant: a model (sha256) made by a recipe, with its metric
 run of kind `variant`  how the variant came about; its artifacts hold the model and the evaluation
 run of kind `board`    its child, one a (variant, board, engine, optimize): footprint, measurement
-alias `<board>`        the version chosen for the board
+run of kind `deployment` above all variants: plots of accuracy against what it costs
+run of kind `history`  what was chosen for boards and put on them: see `history`
+alias `<board>`        the version chosen for the board; `<board>-challenger`: see `lifecycle`
+tag `pinned.<board>`   on the registered model: the version that selection leaves in place
 tag `selected.<board>` on the chosen version: the run of kind `board` that was chosen
 tag `selection.<board>` on the registered model: objective and constraints, as JSON
 tag `rejected.<board>` on a version that has no run on the board: why not
@@ -46,15 +49,24 @@ TAG_LAYOUT = "tinydeploy.layout"
 TAG_KIND = "tinydeploy.kind"
 TAG_KEY = "tinydeploy.key"
 TAG_CONTENT = "tinydeploy.content"
+TAG_WRITER = "tinydeploy.writer"
 TAG_PARENT = "mlflow.parentRunId"
 TAG_MANIFEST = "manifest_sha256"
 TAG_SIGNED_BY = "signed_by"
 
 KIND_VARIANT = "variant"
 KIND_BOARD = "board"
+KIND_HISTORY = "history"
+KIND_DEPLOYMENT = "deployment"
+
+EXPERIMENT_MARK = {"tinydeploy.kind": "experiment"}
+"""The tag of the experiments that tinydeploy writes to."""
 
 SELECTED = "selected"
 REJECTED = "rejected"
+PINNED = "pinned"
+DEPLOYED = "deployment"
+"""`deployment.<name>` on a version: a deployment by that name runs it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,10 @@ class Row:
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """A model version, read back. `selected` maps boards to the chosen run, `rejected` to why."""
+    """A model version, read back. `selected` maps boards to the chosen run, `rejected` to why.
+
+    `content` is the hash of all that can change about it.
+    """
 
     name: str
     version: str
@@ -86,6 +101,7 @@ class VersionRecord:
     description: str = ""
     manifest_sha256: str = ""
     signed_by: str = ""
+    content: str = ""
 
 
 # ---------------------------------------------------------------- names and keys
@@ -212,6 +228,7 @@ def read_version(
             description=description,
             manifest_sha256=tags.get(TAG_MANIFEST, ""),
             signed_by=tags.get(TAG_SIGNED_BY, ""),
+            content=tags[TAG_CONTENT],
         )
     except (KeyError, ValueError) as e:
         raise edited(f"version {version} of {name}", e) from e

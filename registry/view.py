@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tinydeploy.registry.boards import BoardRecord, read_board
-from tinydeploy.registry.database import Database, ModelRow
+from tinydeploy.registry.database import ModelRow
+from tinydeploy.registry.place import Reader
 from tinydeploy.registry.schema import (
     KIND_BOARD,
-    TAG_KIND,
+    PINNED,
     VersionRecord,
+    below,
     read_selection_tag,
     read_version,
 )
@@ -35,10 +38,15 @@ class View:
     tags: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
 
-    @property
+    @cached_property
     def current(self) -> list[VersionRecord]:
         """The newest version of each variant: an older one was made from another source."""
         return list({v.variant: v for v in self.versions}.values())
+
+    @cached_property
+    def pins(self) -> dict[str, str]:
+        """Board -> the version that selection leaves in place."""
+        return below(f"{PINNED}.", self.tags)
 
     @property
     def boards(self) -> list[str]:
@@ -47,11 +55,16 @@ class View:
 
     def of(self, version: VersionRecord, board: str | None = None) -> list[BoardRecord]:
         """The runs of a version, on one board or on all."""
-        return [
-            r
-            for r in self.records
-            if r.parent_run_id == version.run_id and board in (None, r.board)
-        ]
+        found = self._below.get(version.run_id, [])
+        return [r for r in found if board in (None, r.board)]
+
+    @cached_property
+    def _below(self) -> dict[str, list[BoardRecord]]:
+        """The runs by the run of their version."""
+        found: dict[str, list[BoardRecord]] = {}
+        for record in self.records:
+            found.setdefault(record.parent_run_id, []).append(record)
+        return found
 
     def candidates(
         self, board: str, engine: str | None = None, optimize: str | None = None
@@ -117,14 +130,14 @@ class View:
         return Selection(board, made[0], chosen, tuple(candidates), tuple(pareto), reasons)
 
 
-def read_view(database: Database, name: str) -> View | None:
+def read_view(database: Reader, name: str) -> View | None:
     """The registered model, or None. Raises RegistryError if it cannot be read."""
     model = database.model(name)
     if model is None:
         return None
     newest: dict[tuple[str, ...], BoardRecord] = {}
-    for run in database.runs(name):
-        if run.status == "FINISHED" and run.row.tags.get(TAG_KIND) == KIND_BOARD:
+    for run in database.runs(name, KIND_BOARD):
+        if run.status == "FINISHED":
             record = read_board(run.run_id, run.row)
             key = (record.parent_run_id, record.board, record.engine, record.optimize)
             newest.setdefault(key, record)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinydeploy.errors import RegistryError
-from tinydeploy.registry.database import Database
-from tinydeploy.registry.folder import MlflowFolder
-from tinydeploy.registry.schema import TAG_MANIFEST, Row
+from tinydeploy.registry import process
+from tinydeploy.registry.database import RunRow
+from tinydeploy.registry.place import Place
+from tinydeploy.registry.schema import EXPERIMENT_MARK, TAG_MANIFEST, TAG_WRITER, Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,6 +26,7 @@ Fill = Callable[[Path, str], Mapping[str, str]]
 _DIGEST_LENGTH = 12  # MLflow's own digests are as short; the whole hash is among the run's tags
 
 _EXPERIMENT_TAGS = {
+    **EXPERIMENT_MARK,
     # Opens the MLflow UI on runs and metrics instead of on language models.
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": "Runs are variants, their child runs boards: show the columns board, "
@@ -33,10 +35,10 @@ _EXPERIMENT_TAGS = {
 
 
 class Writer:
-    """Writes to one experiment. Only while the registry's lock is held."""
+    """Writes to one experiment. Only within `place.locked()`."""
 
-    def __init__(self, client: MlflowClient, folder: MlflowFolder, experiment: str) -> None:
-        self.client, self.folder, self.experiment = client, folder, experiment
+    def __init__(self, client: MlflowClient, place: Place, experiment: str) -> None:
+        self.client, self.place, self.experiment = client, place, experiment
         self.experiment_id = self._experiment_id()
         self._give_up_unfinished()
 
@@ -51,18 +53,19 @@ class Writer:
 
         A run that fails on the way is deleted with its artifacts. One that is killed on the way
         stays RUNNING, and whoever writes next deletes it: while the lock is held nobody else
-        can be at work on it.
+        can be at work on it. On a server it does so if the writer was a process of the same
+        machine that has ended; `gc` finds the others.
         """
+        tags = {**row.tags, **_provenance(), TAG_WRITER: process.identity()}
         run_id: str = self.client.create_run(
-            self.experiment_id, run_name=name, tags={**row.tags, **_provenance()}
+            self.experiment_id, run_name=name, tags=tags
         ).info.run_id
         try:
             self.log(run_id, Row(params=row.params, metrics=row.metrics))
             if data:
                 self.client.log_inputs(run_id, _dataset_inputs(data))
-            artifacts = self.folder.run_artifacts(self.experiment, run_id)
-            artifacts.mkdir(parents=True)
-            made = fill(artifacts, run_id)
+            with self.place.filling(self.experiment, run_id) as artifacts:
+                made = fill(artifacts, run_id)
             self.log(run_id, Row(tags=made))
             self.client.set_terminated(run_id)
         except BaseException:
@@ -70,7 +73,7 @@ class Writer:
             with contextlib.suppress(Exception):
                 self.give_up(run_id)
             raise
-        return run_id, made[TAG_MANIFEST]
+        return run_id, made.get(TAG_MANIFEST, "")
 
     def log(self, run_id: str, row: Row) -> None:
         """Everything in one call and one transaction."""
@@ -91,19 +94,15 @@ class Writer:
 
     def give_up(self, run_id: str) -> None:
         """Delete a run that was not finished, and its artifacts."""
-        self.folder.discard_artifacts(self.experiment, run_id)
+        self.place.discard_artifacts(self.experiment, run_id)
         self.client.delete_run(run_id)
 
     def _experiment_id(self) -> str:
-        location = (self.folder.artifacts / self.experiment).as_uri()
+        location = self.place.location(self.experiment)
         found = self.client.get_experiment_by_name(self.experiment)
         if found is None:
-            return str(
-                self.client.create_experiment(
-                    self.experiment, artifact_location=location, tags=_EXPERIMENT_TAGS
-                )
-            )
-        if found.artifact_location != location:
+            return self._create_experiment(location)
+        if location and found.artifact_location != location:
             raise RegistryError(
                 f"the artifacts of {self.experiment} belong to {found.artifact_location}",
                 hint="MLflow keeps absolute paths: move mlruns/ back, or start a new registry",
@@ -112,9 +111,29 @@ class Writer:
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
+    def _create_experiment(self, location: str | None) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(
+                self.client.create_experiment(
+                    self.experiment, artifact_location=location, tags=_EXPERIMENT_TAGS
+                )
+            )
+        except MlflowException as e:
+            found = self.client.get_experiment_by_name(self.experiment)
+            if e.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+                raise
+            return str(found.experiment_id)
+
     def _give_up_unfinished(self) -> None:
-        for run in Database(self.folder.database).unfinished(self.experiment):
-            self.give_up(run.run_id)
+        for run in self.place.reader.unfinished(self.experiment):
+            if self.place.exclusive or self.has_ended(run):
+                self.give_up(run.run_id)
+
+    def has_ended(self, run: RunRow) -> bool:
+        """True if a run was written by a process of this machine that is no more."""
+        return process.has_ended(run.row.tags.get(TAG_WRITER, ""))
 
 
 def _provenance() -> dict[str, str]:

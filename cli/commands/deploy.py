@@ -34,7 +34,8 @@ def _path(name: str, text: str, multiple: bool = False) -> Any:
 @click.option("--task", type=click.Choice(["classify", "regress", "anomaly"]))
 @options.OBJECTIVE
 @options.LIMITS
-@click.option("--registry", type=click.Path(path_type=Path), metavar="DIR", help="Holds mlruns/.")
+@click.option("--registry", type=options.RegistryType(), metavar="DIR|URL",
+              help="Folder that holds mlruns/, or an MLflow server.")  # fmt: skip
 @click.option("--work", type=click.Path(path_type=Path), metavar="DIR", help="Cached stages.")
 @options.JSON
 def command(config: Path | None, as_json: bool, **given: Any) -> None:
@@ -49,11 +50,13 @@ def command(config: Path | None, as_json: bool, **given: Any) -> None:
     settings = _settings(config, given)
     devices = wiring.devices(settings.devices, settings.profiles)
     progress = options.progress
-    result = deploy(settings, devices, wiring.tools(settings.registry), progress)
+    store = wiring.registry(settings.registry)
+    result = deploy(settings, devices, wiring.tools(store), progress)
     if as_json:
         print_json(summary(result))
     else:
         click.echo(report(result, settings, devices))
+    store.require_delivered()
     if result.failures:
         raise DeviceError(
             f"{len(result.failures)} of the variants failed on a board: {result.failures[0]}",
@@ -68,7 +71,7 @@ def command(config: Path | None, as_json: bool, **given: Any) -> None:
 
 def _settings(path: Path | None, given: dict[str, Any]) -> Any:
     """The configuration file with the options laid over it, or the options alone."""
-    from tinydeploy.config import Config, DataConfig, LimitsConfig, load_config
+    from tinydeploy.config import Config, DataConfig, LimitsConfig, default_registry, load_config
 
     given = {k: v for k, v in given.items() if v not in (None, ())}
     limits = {k: given.pop(k) for k in LimitsConfig.__dataclass_fields__ if k in given}
@@ -96,5 +99,5 @@ def _settings(path: Path | None, given: dict[str, Any]) -> Any:
     if "validation" not in data:
         raise UsageError("--validation is missing", hint="labelled data: an .npz with x and y")
     given.setdefault("name", given["sources"][0].stem)
-    given.setdefault("registry", Path())
+    given.setdefault("registry", default_registry(Path()))
     return Config(data=DataConfig(**data), limits=LimitsConfig(**limits), **given)

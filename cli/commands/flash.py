@@ -13,8 +13,18 @@ from tinydeploy.cli.render import print_json
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @options.PROFILES
+@click.option("--name", help="Registered model in whose history this is recorded.")
+@options.NOTE
+@options.REGISTRY
 @options.JSON
-def command(directory: Path, profiles: tuple[Path, ...], as_json: bool) -> None:
+def command(
+    directory: Path,
+    profiles: tuple[Path, ...],
+    name: str | None,
+    note: str,
+    registry: Path | str,
+    as_json: bool,
+) -> None:
     """Flash the firmware that `build` wrote, and ask the board who it is.
 
     An emulated board is started, asked and stopped again: its flash does not outlive it. Firmware
@@ -27,6 +37,9 @@ def command(directory: Path, profiles: tuple[Path, ...], as_json: bool) -> None:
     device = wiring.devices([build.board], profiles)[build.board]
     require_fit(build.footprint, device)
     identity = wiring.runner(device).identify(build, device)
+    if name:
+        life = wiring.lifecycle(registry)
+        life.flashed(name, build.board, build.model_sha256, build.build_id, note)
     if as_json:
         print_json(identity)
     else:

@@ -39,7 +39,7 @@ def command(
     samples: int,
     task: Task | None,
     profiles: tuple[Path, ...],
-    registry: Path,
+    registry: Path | str,
     as_json: bool,
     **described: Any,
 ) -> None:
@@ -81,3 +81,4 @@ def command(
         click.echo(f"{name} version {version}: {evaluation.metric} {evaluation.value:.4f}")
         for board, run_id in runs.items():
             click.echo(f"  {board}: run {run_id}")
+    store.require_delivered()

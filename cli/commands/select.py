@@ -33,7 +33,7 @@ def command(
     changes: tuple[str, ...],
     explain: bool,
     profiles: tuple[Path, ...],
-    registry: Path,
+    registry: Path | str,
     as_json: bool,
     **limits: Any,
 ) -> None:

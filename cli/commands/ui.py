@@ -14,8 +14,11 @@ from tinydeploy.cli import options
 @click.command()
 @options.REGISTRY
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
-def command(registry: Path, port: int) -> None:
-    """Open the MLflow UI on the registry; Ctrl-C ends it."""
+def command(registry: Path | str, port: int) -> None:
+    """Open the MLflow UI on the registry; Ctrl-C ends it. A server has its own: it is named."""
+    if isinstance(registry, str):
+        click.echo(registry)
+        return
     from tinydeploy.registry.mlflow import ui_command
 
     arguments, environment = ui_command(registry, port)

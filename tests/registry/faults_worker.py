@@ -3,9 +3,10 @@
     faults_worker.py kills ROOT WORK SEEDS   register, record and select, killed on the way
     faults_worker.py first ROOT WORK         the same, killed while the database is made
     faults_worker.py race ROOT WORK N        N processes do the same at the same time
+    faults_worker.py crowd ROOT WORK N       N processes, each with a variant of its own
     faults_worker.py full ROOT WORK          on a file system of a few MB, filled up more and more
 
-Prints one JSON value.
+ROOT is a folder, or for race and crowd the URL of a server. Prints one JSON value.
 """
 
 from __future__ import annotations
@@ -27,19 +28,22 @@ from typing import Any
 
 import family
 
+from tinydeploy.config import is_url
 from tinydeploy.errors import RegistryError
 from tinydeploy.registry.folder import import_mlflow
 from tinydeploy.registry.mlflow import MlflowRegistry
+from tinydeploy.registry.schema import KIND_HISTORY, TAG_KIND
 
 
-def everything(root: Path, work: Path) -> None:
+def everything(root: Path | str, work: Path, seed: int = 0) -> None:
     """One variant on one board, chosen."""
     registry = MlflowRegistry(root)
-    model = family.variant(work)
+    model = family.variant(work, recipe=f"int8-{seed}" if seed else "int8", seed=seed)
     version = registry.register("family", *model)
     made = family.build(work / "board", model[1])
     registry.record("family", version, made, family.measurement(made))
-    registry.select("family", family.choose(registry, "net-int8"))
+    if not seed:
+        registry.select("family", family.choose(registry, "net-int8"))
 
 
 def forked(action: Callable[[], object]) -> int:
@@ -77,7 +81,7 @@ def counted(root: Path, work: Path, kill_at: int | None = None) -> int:
     return calls
 
 
-def look(root: Path) -> dict[str, Any]:
+def look(root: Path | str) -> dict[str, Any]:
     """What someone sees who comes along: versions whose model is whole, runs, choices."""
     registry = MlflowRegistry(root)
     if "family" not in registry.models():
@@ -86,12 +90,13 @@ def look(root: Path) -> dict[str, Any]:
     runs = registry.database.runs("family")
     return {
         "versions": [registry.artifact("family", v.version).recipe for v in view.versions],
-        "runs": sorted(f"{r.name} {r.status}" for r in runs),
+        "runs": sorted(
+            f"{r.name} {r.status}" for r in runs if r.row.tags[TAG_KIND] != KIND_HISTORY
+        ),
         "aliases": dict(view.aliases),
         "records": len(view.records),
         "orphans": sorted(
-            {p.name for p in (registry.folder.artifacts / "family").glob("*")}
-            - {r.run_id for r in runs}
+            set(registry.place.artifact_folders("family")) - {r.run_id for r in runs}
         ),
     }
 
@@ -141,9 +146,15 @@ def killed_at_first(root: Path, work: Path) -> Any:
     return {"results": results, "last": last, "left": os.listdir(folder), "after": look(root)}
 
 
-def race(root: Path, work: Path, n: int) -> Any:
+def race(root: Path | str, work: Path, n: int) -> Any:
     """Several processes at once."""
-    pids = [forked(partial(everything, root, work)) for _ in range(n)]
+    pids = [forked(partial(everything, root, work / str(i))) for i in range(n)]
+    return {"ends": [died(pid) for pid in pids], "after": look(root)}
+
+
+def crowd(root: Path | str, work: Path, n: int) -> Any:
+    """Several processes at once, each with a variant of its own."""
+    pids = [forked(partial(everything, root, work / str(i), i + 1)) for i in range(n)]
     return {"ends": [died(pid) for pid in pids], "after": look(root)}
 
 
@@ -171,11 +182,16 @@ def full(root: Path, work: Path) -> Any:
 
 def main() -> None:
     import_mlflow()
-    task, root, work = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    root.mkdir(parents=True, exist_ok=True)
+    task, where, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     more = [int(a) for a in sys.argv[4:]]
-    tasks = {"kills": kills, "first": killed_at_first, "race": race, "full": full}
-    print(json.dumps(tasks[task](root, work, *more)))
+    tasks: dict[str, Callable[..., Any]] = {
+        "kills": kills, "first": killed_at_first, "race": race, "crowd": crowd, "full": full,
+    }  # fmt: skip
+    if is_url(where):
+        print(json.dumps(tasks[task](where, work, *more)))
+        return
+    Path(where).mkdir(parents=True, exist_ok=True)
+    print(json.dumps(tasks[task](Path(where), work, *more)))
 
 
 if __name__ == "__main__":

@@ -170,6 +170,7 @@ def test_a_version_comes_back(value: float, size: int, source: str, metric: str)
         selected={"b1": "run7"},
         rejected={"b2": "too large"},
         description="words",
+        content=tags[schema.TAG_CONTENT],
     )
 
 

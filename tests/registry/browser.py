@@ -1,0 +1,110 @@
+"""The MLflow UI in headless Chromium, on a registry with the figures of the README's demo."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import family
+from servers import free_port, stop, until
+
+from tinydeploy.pipeline.select import select
+from tinydeploy.registry.mlflow import MlflowRegistry, ui_command
+from tinydeploy.types import Constraints
+
+CHROMIUM = Path("/usr/bin/chromium")
+WAIT_MS = 60_000
+
+# Accuracy, and on each board flash, RAM and instructions, as `make demo` gave them.
+BOARDS = {"qemu-cortex-m0": (262_144, 16_384), "qemu-cortex-m4": (1_048_576, 262_144)}
+DEMO = {
+    ("small", "float32"): (0.8936, (29_304, 21_320, None), (25_032, 20_484, 1_252_679)),
+    ("small", "int8"): (0.8912, (21_448, 7_184, 2_152_673), (18_856, 7_692, 475_047)),
+    ("small", "int16x8"): (0.8936, (19_576, 10_396, 3_965_509), (18_776, 11_076, 1_794_420)),
+    ("medium", "float32"): (0.9062, (42_448, 37_048, None), (38_168, 36_220, 2_181_879)),
+    ("medium", "int8"): (0.9046, (25_376, 9_744, 3_664_215), (22_936, 10_284, 735_582)),
+    ("large", "float32"): (0.9284, (164_592, 48_588, None), (160_320, 47_788, 9_245_839)),
+    ("large", "int8"): (0.9278, (63_296, 11_648, 12_505_020), (59_040, 12_188, 2_511_631)),
+    ("large", "int16x8"): (0.9286, (59_776, 25_496, None), (58_960, 24_700, 10_118_372)),
+}
+MIN_ACCURACY = {"qemu-cortex-m0": 0.88, "qemu-cortex-m4": 0.91}
+
+
+def fill(registry: MlflowRegistry, work: Path) -> None:
+    """The variants of DEMO on their boards, chosen."""
+    for seed, ((source, recipe), (accuracy, *boards)) in enumerate(DEMO.items()):
+        made = family.variant(work, f"fashion-{source}", recipe, seed, accuracy)
+        version = registry.register("fashion", *made)
+        for (board, _), (flash, ram, count) in zip(BOARDS.items(), boards, strict=True):
+            built = family.build(work / board, made[1], board)
+            weights = built.footprint.flash["weights"]
+            footprint = dataclasses.replace(
+                built.footprint, flash_bytes=flash, ram_bytes=ram,
+                flash={"weights": weights, "engine_code": flash - weights},
+                ram={"arena": 4_096, "io": ram - 6_144, "stack": 2_048},
+            )  # fmt: skip
+            built = dataclasses.replace(built, footprint=footprint)
+            measured = family.measurement(built, stack_bytes=2_048)
+            if count:
+                measured = dataclasses.replace(measured, instructions=(count,) * 3)
+            registry.record("fashion", version, built, measured if count else None)
+    for board, (flash, ram) in BOARDS.items():
+        limits = Constraints(
+            min_metric=MIN_ACCURACY[board], board_flash_bytes=flash, board_ram_bytes=ram
+        )
+        candidates = registry.candidates("fashion", board)
+        registry.select("fashion", select(board, candidates, limits, "flash"), limits)
+    registry.publish("fashion")
+
+
+@contextlib.contextmanager
+def ui(root: Path) -> Iterator[str]:
+    """The UI that `tinydeploy ui` starts; its address."""
+    port = free_port()
+    command, environment = ui_command(root, port)
+    url = f"http://127.0.0.1:{port}"
+    log = root / "ui.log"
+
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    with open(log, "wb") as out:
+        process = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=out, stderr=out, cwd=root,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        until(answers, process, log)
+        yield url
+    finally:
+        stop(process)
+
+
+@contextlib.contextmanager
+def page(width: int = 1500, height: int = 760) -> Iterator[Any]:
+    """A tab of a browser that knows no network but this machine."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
+        )
+        context = browser.new_context(viewport={"width": width, "height": height})
+        context.route(
+            lambda url: not url.startswith(("http://127.0.0.1", "data:", "blob:")),
+            lambda route: route.abort(),
+        )
+        made = context.new_page()
+        made.set_default_timeout(WAIT_MS)
+        yield made
+        browser.close()

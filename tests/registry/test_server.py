@@ -1,0 +1,290 @@
+"""The registry on an MLflow server with PostgreSQL and a proxied artifact store."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from family import BOARD, build, choose, measurement, registered, variant
+from servers import Server, postgres, postgres_programs, server
+
+from tinydeploy.cli.main import run
+from tinydeploy.config import default_registry
+from tinydeploy.errors import RegistryError, UnreachableError
+from tinydeploy.registry.mlflow import MlflowRegistry
+from tinydeploy.registry.outbox import Outbox, QueueingRegistry, outboxes
+from tinydeploy.registry.server import MlflowServer
+from tinydeploy.registry.view import View
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(postgres_programs() is None, reason="needs PostgreSQL")
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[Server]:
+    """In a folder that PostgreSQL's own user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="tinydeploy-server-"))
+    folder.chmod(0o755)
+    try:
+        with postgres(folder / "postgres") as uri, server(folder / "mlflow", uri) as started:
+            yield started
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches and outboxes of their own, and short waiting."""
+    monkeypatch.setenv("TINYDEPLOY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TINYDEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def url(shared_server: Server) -> Iterator[str]:
+    """The server, emptied afterwards."""
+    yield shared_server.url
+    client = MlflowServer(shared_server.url).client()
+    for model in list(client.search_registered_models()):
+        client.delete_registered_model(model.name)
+    for experiment in client.search_experiments():
+        for old in client.search_runs([experiment.experiment_id]):
+            client.delete_run(old.info.run_id)
+
+
+def comparable(view: View) -> Any:
+    """A view without the ids, which differ between two registries."""
+    runs = {r.run_id: f"{r.board} {r.engine}" for r in view.records}
+    return dataclasses.replace(
+        view,
+        versions=tuple(
+            dataclasses.replace(
+                v,
+                run_id="",
+                manifest_sha256="",  # of files that name the run
+                selected={b: runs.get(r, "?") for b, r in v.selected.items()},
+            )
+            for v in view.versions
+        ),
+        records=tuple(
+            sorted(
+                (dataclasses.replace(r, run_id="", parent_run_id="") for r in view.records),
+                key=lambda r: (r.board, r.build_id),
+            )
+        ),
+    )
+
+
+def fill(registry: MlflowRegistry, folder: Path) -> None:
+    """Two variants on a board, one chosen."""
+    registered(registry, folder, "float32", "int8")
+    registry.select("family", choose(registry, "net-int8"))
+
+
+# ---------------------------------------------------------------- the same as in a folder
+def test_a_server_holds_what_a_folder_holds(
+    url: str, registry: MlflowRegistry, tmp_path: Path, shared_server: Server
+) -> None:
+    remote = QueueingRegistry(url)
+    for one in (registry, remote):
+        fill(one, tmp_path / "work")
+        fill(one, tmp_path / "work")
+    assert comparable(remote.view("family")) == comparable(registry.view("family"))
+    assert remote.selection("family", BOARD) is not None
+    artifact = remote.resolve(f"models:/family@{BOARD}")
+    assert artifact.path.read_bytes() == registry.resolve(f"family@{BOARD}").path.read_bytes()
+    assert remote.evaluation("family", "2") == registry.evaluation("family", "2")
+    stored = list((shared_server.folder / "artifacts").rglob("model.tflite"))
+    assert artifact.sha256 in {remote.get("family", "2").model_sha256} and stored
+
+
+def test_evaluated_anew_replaces_what_was_fetched(url: str, tmp_path: Path) -> None:
+    remote = QueueingRegistry(url)
+    source, artifact, evaluation, data = variant(tmp_path)
+    version = remote.register("family", source, artifact, evaluation, data)
+    assert remote.evaluation("family", version) == evaluation
+    better = dataclasses.replace(evaluation, value=1.0, metrics={"accuracy": 1.0})
+    assert remote.register("family", source, artifact, better, data) == version
+    assert remote.evaluation("family", version) == better
+
+
+def test_deploy_and_select_by_command(
+    url: str, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    config = project(tmp_path, root, f'registry = "{url}"')
+    assert run(["deploy", "--config", str(config), "--json"]) == 0
+    chosen = json.loads(capsys.readouterr().out)["selections"][0]["chosen"]
+    assert run(["deploy", "--config", str(config)]) == 0
+    assert f"tinydeploy ui --registry {url}" in capsys.readouterr().out
+    assert not (tmp_path / "mlruns").exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    monkeypatch.chdir(tmp_path)
+    assert run(["select", "net", "--device", "loopback", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["chosen"]
+    assert again["version"] == chosen["version"] == "1"
+
+
+def project(folder: Path, root: Path, line: str) -> Path:
+    """A tinydeploy.toml for one .tflite on the native firmware."""
+    import numpy as np
+
+    folder.mkdir(exist_ok=True)
+    x = np.random.default_rng(0).uniform(-1, 1, (6, 20, 10, 1)).astype(np.float32)
+    np.savez(folder / "data.npz", x=x, y=np.arange(6) % 3)
+    path = folder / "tinydeploy.toml"
+    path.write_text(
+        f'name = "net"\nsources = ["{root}/tests/models/dscnn_int8.tflite"]\n'
+        f'recipes = ["as-is"]\ndevices = ["loopback"]\n{line}\n'
+        '[data]\nvalidation = "data.npz"\n'
+    )
+    return path
+
+
+def test_only_a_servers_tracking_uri_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for uri, place in (("sqlite:///x.db", Path("a")), ("http://b:5000", "http://b:5000")):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert default_registry(Path("a")) == place
+
+
+# ---------------------------------------------------------------- many at once
+def worker(*arguments: str | Path | int) -> Any:
+    command = [sys.executable, str(HERE / "faults_worker.py"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_eight_at_once_register_one_variant_once(url: str, tmp_path: Path) -> None:
+    report = worker("race", url, tmp_path / "work", 8)
+    assert report["ends"] == [0] * 8
+    after = report["after"]
+    assert after["versions"] == ["int8"]
+    assert after["records"] == 1
+    assert len(after["runs"]) == 2 and all("FINISHED" in r for r in after["runs"])
+    (version,) = after["aliases"].values()
+    view = MlflowRegistry(url).view("family")
+    assert view.versions[0].version == version
+    assert view.versions[0].selected == {BOARD: view.records[0].run_id}
+    assert view.records[0].selection == "selected"
+
+
+def test_eight_at_once_lose_nothing(url: str, tmp_path: Path) -> None:
+    report = worker("crowd", url, tmp_path / "work", 8)
+    assert report["ends"] == [0] * 8
+    after = report["after"]
+    assert sorted(after["versions"]) == [f"int8-{i}" for i in range(1, 9)]
+    assert after["records"] == 8
+    assert len(after["runs"]) == 16 and all("FINISHED" in r for r in after["runs"])
+
+
+# ---------------------------------------------------------------- the server goes
+def test_a_server_that_is_gone_gets_it_later(
+    url: str, shared_server: Server, tmp_path: Path, root: Path, capsys: Any
+) -> None:
+    remote = QueueingRegistry(url)
+    _, artifact, *_ = model = variant(tmp_path / "work")
+    version = remote.register("family", *model)
+    made = build(tmp_path / "work" / "b", artifact)
+    other = variant(tmp_path / "work", recipe="int16x8", seed=4)
+    shared_server.stop()
+    try:
+        # In the middle: the version is there, its run on a board and another variant wait.
+        assert remote.record("family", version, made, measurement(made)) == "pending"
+        assert remote.register("family", *other) == "pending-int16x8"
+        late = build(tmp_path / "work" / "c", other[1])
+        assert remote.record("family", "pending-int16x8", late, measurement(late)) == "pending"
+        with pytest.raises(UnreachableError, match=r"does not answer: .*refused") as caught:
+            remote.require_delivered()
+        assert "`tinydeploy sync` delivers" in caught.value.hint
+        with pytest.raises(UnreachableError):
+            remote.view("family")
+        # A whole deployment ends with its table, and the news that it waits.
+        config = project(tmp_path / "late", root, f'registry = "{url}"')
+        assert run(["deploy", "--config", str(config), "--json"]) == 7
+        answer = capsys.readouterr()
+        assert json.loads(answer.out)["selections"][0]["chosen"]["version"] == "pending-as-is"
+        assert "6 results wait" in answer.err
+        assert run(["sync"]) == 7
+        assert len(Outbox(url).entries()) == 6
+    finally:
+        shared_server.start()
+    shutil.rmtree(tmp_path / "work")
+    capsys.readouterr()
+    assert run(["sync", "--dry-run", "--json"]) == 0
+    (waiting,) = json.loads(capsys.readouterr().out)
+    assert waiting["waiting"][:3] == ["record family", "register family", "record family"]
+    assert run(["sync"]) == 0
+    assert outboxes() == []
+    view = MlflowRegistry(url).view("family")
+    assert [v.recipe for v in view.versions] == ["int8", "int16x8"]
+    assert len(view.records) == 2
+    net = MlflowRegistry(url).view("net")
+    assert net.aliases == {"loopback": "1"}
+    assert net.versions[0].selected == {"loopback": net.records[0].run_id}
+    assert run(["sync"]) == 0
+    assert "nothing waits" in capsys.readouterr().out
+
+
+def test_a_delivery_that_is_cut_off_goes_on(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = QueueingRegistry(url)
+    queue.unreachable = UnreachableError("as if it were gone")
+    _, artifact, *_ = model = variant(tmp_path)
+    made = build(tmp_path / "b", artifact)
+    for _ in range(2):
+        version = queue.register("family", *model)
+        queue.record("family", version, made, measurement(made))
+    again = QueueingRegistry(url)
+    send = again._send
+
+    def cut_off(entry: Any) -> None:
+        send(entry)
+        raise KeyboardInterrupt  # delivered, but not yet taken out of the outbox
+
+    monkeypatch.setattr(again, "_send", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        again.deliver()
+    assert len(again.outbox.entries()) == 4
+    # What waits goes before what is new.
+    fresh = QueueingRegistry(url)
+    assert fresh.register("family", *variant(tmp_path, recipe="int16x8", seed=2)) == "2"
+    assert fresh.outbox.entries() == []
+    assert [v.recipe for v in fresh.view("family").versions] == ["int8", "int16x8"]
+    assert len(fresh.view("family").records) == 1
+
+
+def test_a_server_that_comes_back_in_time_is_waited_for(
+    url: str, shared_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "10")
+    model = variant(tmp_path)
+    shared_server.stop()
+    back = threading.Thread(target=lambda: (time.sleep(1), shared_server.start()))
+    back.start()
+    try:
+        remote = QueueingRegistry(url)
+        assert remote.register("family", *model) == "1"
+        assert remote.outbox.entries() == []
+    finally:
+        back.join()
+
+
+def test_what_is_no_mlflow_server(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError) as caught:
+        MlflowRegistry("http://127.0.0.1:1").models()
+    assert isinstance(caught.value, UnreachableError)
+    assert "127.0.0.1:1" in caught.value.message
+    with pytest.raises(RegistryError, match="not a folder"):
+        MlflowRegistry("http://127.0.0.1:1").folder  # noqa: B018

@@ -173,6 +173,11 @@ def _depthwise(call: Call) -> Overlap:
     return _distance(_pixel_ends(w, item), _needs(w, item).reshape(-1))
 
 
+def _depthwise_groups(call: Call) -> Overlap:
+    """Four channels of a position after the other."""
+    return _by_channel(call.params["window"], 1)
+
+
 def _depthwise_lines(call: Call) -> Overlap:
     """Sixteen channels of a line after the other, each reads all of the line's rows."""
     return _distance(*_lines(call.params["window"], 1))
@@ -239,6 +244,7 @@ _ORDERS: dict[str, Callable[[Call], Overlap | None]] = {
     "td_conv_s8_dsp": _conv_columns,
     "td_strip_conv_s8_dsp": _conv_strip,
     "td_winograd_s8_dsp": _conv_tall,
+    "td_taps_depthwise_s8_dsp": _depthwise_groups,
     "td_average_pool_s8_mve": _pool,
     "td_max_pool_s8_mve": _pool,
     "td_matmul_s8_mve": _matmul_pairs,

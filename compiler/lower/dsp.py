@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinydeploy.compiler.lower import dsp_depthwise, dsp_elementwise, dsp_winograd
+from tinydeploy.compiler.lower import dsp_depthwise, dsp_elementwise, dsp_taps, dsp_winograd
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.layer import Layer, read_conv, read_matmul
 from tinydeploy.compiler.lower.packing import bytes_of_words, input_pairs, join_two, padded
@@ -223,6 +223,7 @@ VARIANTS = (
     Variant("td_conv_s8", dsp_winograd.suits, dsp_winograd.make),
     _variant("td_depthwise_s8", dsp_depthwise.make_rows),
     _variant("td_depthwise_s8", dsp_depthwise.make_columns),
+    _variant("td_depthwise_s8", dsp_taps.make),
     _variant("td_add_s8", dsp_elementwise.make_add),
     _variant("td_average_pool_s8", dsp_elementwise.make_pool),
     _variant("td_max_pool_s8", dsp_elementwise.make_pool),

@@ -22,12 +22,11 @@ struct planes {
 /* Two neighbouring positions of four channels, a the first. */
 TD_INLINE void put_pair(uint32_t *to, uint32_t channel_step, uint32_t a, uint32_t b)
 {
-    uint32_t a_even = td_even_bytes(a), a_odd = td_odd_bytes(a);
-    uint32_t b_even = td_even_bytes(b), b_odd = td_odd_bytes(b);
-    to[0] = td_low_halves(a_even, b_even);
-    to[channel_step] = td_low_halves(a_odd, b_odd);
-    to[2 * channel_step] = td_high_halves(a_even, b_even);
-    to[3 * channel_step] = td_high_halves(a_odd, b_odd);
+    uint32_t low = td_low_halves(a, b), high = td_high_halves(a, b);
+    to[0] = td_even_bytes(low);
+    to[channel_step] = td_odd_bytes(low);
+    to[2 * channel_step] = td_even_bytes(high);
+    to[3 * channel_step] = td_odd_bytes(high);
 }
 
 /* Two positions outside the image. */

@@ -158,6 +158,30 @@ struct td_depthwise_s8_dsp {
 void td_depthwise_s8_dsp(const struct td_depthwise_s8_dsp *p, const int8_t *in, int8_t *out,
                          void *scratch);
 
+/* Four channels at a time of one position. `stream` holds for each four: their biases; if
+ * `single`, the first tap's weights as bytes; of each further two taps the bytes of channels 0 and 1,
+ * first tap, second tap, and those of channels 2 and 3; multipliers; a byte a channel that is one less
+ * than its right shift. */
+struct td_taps_dsp {
+    const int32_t *stream;
+    uint32_t stream_bytes;
+    uint32_t skip_bytes;        /* of the unrolled pairs of taps */
+    uint32_t single;
+    int32_t zero_and_half;      /* 2 * out_zero + 1 */
+};
+
+/* One output for each of a multiple of 4 channels, at most 17 taps, all `step` bytes apart. scratch:
+ * a window, where some reach outside the image. */
+struct td_taps_depthwise_s8_dsp {
+    struct td_window window;
+    int8_t in_zero;
+    int16_t out_min, out_max;
+    uint32_t step;
+    struct td_taps_dsp taps;
+};
+void td_taps_depthwise_s8_dsp(const struct td_taps_depthwise_s8_dsp *p, const int8_t *in, int8_t *out,
+                              void *scratch);
+
 /* ADD of equal shapes. b has the larger scale; a_right is 0 where a has the same one. */
 struct td_add_s8_dsp {
     uint32_t elements;

@@ -17,6 +17,7 @@ from tinydeploy.errors import TinydeployError
 COMMANDS = {
     "deploy": "All of it: convert, prove, build, measure, register and select.",
     "convert": "Convert and compress a trained model to .tflite.",
+    "recipes": "The ways to compress: list, show.",
     "inspect": "Layers, MACs, weights and arena of a .tflite.",
     "evaluate": "Score a model on labelled data.",
     "compile": "Turn a .tflite into C, or into a TFLite-Micro bundle.",
@@ -38,7 +39,7 @@ COMMANDS = {
     "history": "What was chosen for boards and put on them, and when.",
     "gc": "Remove versions that nobody needs and what killed processes left.",
     "sync": "Send what waits for an MLflow server that did not answer.",
-    "devices": "The boards: list, show.",
+    "devices": "The boards: list, show, scan, fault.",
     "doctor": "What is installed, what is missing, and how to get it.",
     "ui": "Open the MLflow UI on the registry.",
 }

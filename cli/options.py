@@ -30,6 +30,12 @@ OPTIMIZE = click.option(
     show_default=True,
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout.")
+TRUST = click.option(
+    "--trust-source",
+    "trusted",
+    is_flag=True,
+    help="Let the model bring code (Lambda layers) and read files outside its folder.",
+)
 PROFILES = click.option(
     "--profiles",
     type=click.Path(path_type=Path),
@@ -41,6 +47,15 @@ TASK = click.option(
     "--task",
     type=click.Choice(["classify", "regress", "anomaly"]),
     help="What the model does; classify, or what its description says, by default.",
+)
+PORT = click.option(
+    "--port",
+    default="",
+    metavar="PORT",
+    help="Serial port, socket://HOST:PORT, or the board's serial number; found by USB id without.",
+)
+BAUD = click.option(
+    "--baud", type=click.IntRange(300, 4_000_000), metavar="N", help="The board file's, or this."
 )
 
 
@@ -109,11 +124,13 @@ OBJECTIVE = click.option(
     metavar="WHAT",
     help='flash, ram, instructions, latency, energy, or a sum: "flash/1e5 + 2*ram/1e4".',
 )
+_LAYOUTS = click.Choice(["as-is", "channels-first"])
 
 
 def INPUT(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options that describe raw data: the model's float input is (raw * scale) - mean."""
     for option, kind, text in (
+        ("--input-layout", _LAYOUTS, "How raw images lie in memory."),
         ("--input-mean", float, "Subtracted after scaling."),
         ("--input-scale", float, "Factor from raw data to the model's float input."),
         ("--input-dtype", str, "Dtype of raw data that needs scaling, for example uint8."),
@@ -126,14 +143,16 @@ def input_description(
     input_dtype: str | None = None,
     input_scale: float | None = None,
     input_mean: float | None = None,
+    input_layout: str | None = None,
 ) -> InputDescription | None:
     """The description the options of `INPUT` give, or None without any."""
-    if input_dtype is None and input_scale is None and input_mean is None:
+    if input_dtype is input_scale is input_mean is input_layout is None:
         return None
     return InputDescription(
         dtype=input_dtype or "float32",
         scale=1.0 if input_scale is None else input_scale,
         mean=input_mean or 0.0,
+        layout="channels-first" if input_layout == "channels-first" else "as-is",
     )
 
 

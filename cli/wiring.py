@@ -60,8 +60,15 @@ def builder(tflm_lib: str = "") -> Builder:
     return PlatformioBuilder(tflm_lib)
 
 
-def runner(device: DeviceProfile) -> Runner:
-    """What carries firmware for this board: an emulator, a process, a serial port."""
+def runner(device: DeviceProfile, port: str = "", baudrate: int | None = None) -> Runner:
+    """What carries firmware for this board: an emulator, a process, a serial port.
+
+    With a `port` (a serial port, a URL, a board's serial number) it is that, whatever the board.
+    """
+    if port or device.platform not in plugins.names("runner"):
+        from tinydeploy.devices.serial_board import SerialRunner
+
+        return SerialRunner(port, baudrate)
     made: Runner = plugins.load("runner", device.platform)()
     return made
 
@@ -224,9 +231,16 @@ def run_on_host(
 
 
 def run_compared(
-    build: Build, device: DeviceProfile, inputs: list[np.ndarray]
+    build: Build,
+    device: DeviceProfile,
+    inputs: list[np.ndarray],
+    port: str = "",
+    baudrate: int | None = None,
 ) -> tuple[list[np.ndarray], Measurement]:
-    """Run a build and compare every output with the host's: the native build, or TFLite-Micro."""
+    """Run a build and compare every output with the host's: the native build, or TFLite-Micro.
+
+    `port` and `baudrate` as for `runner`.
+    """
     from tinydeploy.pipeline.host import HostBuild, compare
 
     def on_host() -> Predictor:
@@ -235,7 +249,7 @@ def run_compared(
             return predictor
         return compiler().native(build.model_path, optimize=build.optimize)
 
-    outputs, measurement = runner(device).run(build, device, inputs)
+    outputs, measurement = runner(device, port, baudrate).run(build, device, inputs)
     host = HostBuild(on_host)
     try:
         return outputs, compare(outputs, host.predict(inputs), measurement)

@@ -66,7 +66,7 @@ class Config:
     name: str
     """Name of the registered model."""
     sources: tuple[Path, ...]
-    """Trained models: `.keras`, `.h5` or `.tflite`."""
+    """Trained models: `.keras`, `.h5`, `.onnx`, `.pt2`, `.tflite`, the folder of a SavedModel."""
     devices: tuple[str, ...]
     """Boards, by the names of `tinydeploy devices list`."""
     data: DataConfig
@@ -74,7 +74,9 @@ class Config:
     task: Task = "classify"
     labels: tuple[str, ...] = ()
     input: InputDescription | None = None
-    """How raw data becomes the model's float input: `dtype`, `scale`, `mean`, `resize`."""
+    """How raw data becomes the float input: `dtype`, `scale`, `mean`, `resize`, `layout`."""
+    trust_sources: bool = False
+    """Whether sources may bring code (Lambda layers) and read files outside their folders."""
     engine: Engine = "aot"
     optimize: Optimize = "balanced"
     objective: str = "flash"

@@ -15,7 +15,10 @@ from tinydeploy.errors import UsageError
 TABLES: dict[str, dict[str, str]] = {
     "converter": {
         "keras": "tinydeploy.pipeline.convert.keras:convert",
+        "onnx": "tinydeploy.pipeline.convert.onnx:convert",
+        "savedmodel": "tinydeploy.pipeline.convert.savedmodel:convert",
         "tflite": "tinydeploy.pipeline.convert.tflite:convert",
+        "torch": "tinydeploy.pipeline.convert.torch:convert",
     },
     "runner": {
         "native": "tinydeploy.devices.loopback:LoopbackRunner",

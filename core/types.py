@@ -37,39 +37,55 @@ class InputDescription:
     """How raw data becomes the model's float input: ``(resize(raw) * scale) - mean``.
 
     `dtype` is the dtype of the raw data (what a user's `.npz` or images hold); `resize` is
-    (height, width) or None; `scale` and `mean` apply to every element. An artifact without a
-    description takes its raw data as it is: float is quantized, integers must already be in the
-    model's own dtype.
+    (height, width) or None; `scale` and `mean` apply to every element; "channels-first" data
+    (N, C, H, W), as PyTorch has it, is turned to channels last before anything else. An artifact
+    without a description takes its raw data as it is: float is quantized, integers must already be
+    in the model's own dtype.
     """
 
     dtype: str = "float32"
     scale: float = 1.0
     mean: float = 0.0
     resize: tuple[int, int] | None = None
+    layout: Literal["as-is", "channels-first"] = "as-is"
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A trained model as the user brought it."""
+    """A trained model as the user brought it; `signature` is that of a SavedModel, "" for its own.
+
+    A SavedModel is a folder, and its `sha256` that of all its files. Of a `trusted` one code that
+    it brings along may run (Lambda layers), and files outside its folder may be read.
+    """
 
     path: Path
-    format: Literal["keras", "tflite"]
+    format: Literal["keras", "tflite", "savedmodel", "onnx", "torch"]
     sha256: str
     name: str
+    signature: str = ""
+    trusted: bool = False
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One way to compress, read from `pipeline/recipes/NAME.toml`.
 
-    "any" is for models that are compressed already and stay as they are.
+    "any" is for models that are compressed already and stay as they are; "int4" weights are int8
+    where no engine computes int4 right. `granularity` says whether weights have a scale a channel
+    or one a tensor; `ranges` how an activation's range is found on the calibration set
+    (`percentile` percent of the values lie in it). `quantizer` is "tflite" for TensorFlow's own
+    converter, which needs a Keras model or a SavedModel; "auto" takes it where it serves.
     """
 
     name: str
     description: str
     activations: Literal["float32", "int8", "int16", "any"]
-    weights: Literal["float32", "int8", "any"]
+    weights: Literal["float32", "int8", "int4", "any"]
     calibration_samples: int = 0
+    granularity: Literal["channel", "tensor"] = "channel"
+    ranges: Literal["min-max", "percentile", "mse"] = "min-max"
+    percentile: float = 99.99
+    quantizer: Literal["auto", "tflite", "litert"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,8 @@ class Artifact:
     """A `.tflite` file and what a board needs beside the weights.
 
     `data_sha256` is the hash of the calibration samples that were used, "" without calibration.
+    `agreement` holds the largest absolute difference of each output of the float model from what
+    the source's own framework computes, where the two were compared.
     """
 
     path: Path
@@ -91,6 +109,7 @@ class Artifact:
     labels: tuple[str, ...] = ()
     input: InputDescription | None = None
     threshold: float | None = None
+    agreement: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ _COUNTING_QEMU = range(4, 9)
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that is there or missing. `hint` says what to do, "" where all is well."""
+    """One thing that is there or missing. `hint` says what to do, "" where all is well;
+    an `optional` one is missed only by those who use it."""
 
     name: str
     ok: bool
     detail: str
     hint: str = ""
+    optional: bool = False
 
 
 def checks() -> list[Check]:

@@ -27,12 +27,13 @@ import numpy as np
 
 from tinydeploy.devices import counter, profile
 from tinydeploy.devices.elf import Elf
+from tinydeploy.devices.fault import explain
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.measure import measure
 from tinydeploy.devices.protocol import Identity
 from tinydeploy.devices.session import Session, infer_timeout_s
 from tinydeploy.devices.toolchain import require
-from tinydeploy.errors import DeviceError, LinkError, TinydeployError
+from tinydeploy.errors import DeviceError, FirmwareFaultError, LinkError, TinydeployError
 from tinydeploy.ports import Meter
 from tinydeploy.types import Build, DeviceProfile, Measurement, Profile, from_json
 
@@ -179,6 +180,12 @@ class QemuRunner:
             measure(session, build, device, [x[:1] for x in inputs], counter=emulator.counts)
             return profile.counted(build, device, emulator.regions()[-1], emulator.layers())
 
+    @contextmanager
+    def session(self, build: Build, device: DeviceProfile) -> Iterator[Session]:
+        """A session with the firmware in QEMU, which counts nothing; raises as `run` does."""
+        with _talk(build, dataclasses.replace(device, counts_instructions=False)) as (_, session):
+            yield session
+
     def identify(self, build: Build, device: DeviceProfile) -> Identity:
         """Start `build`, ask the firmware who it is, stop. Raises as `run` does."""
         with _talk(build, device) as (_, session):
@@ -193,6 +200,8 @@ def _talk(build: Build, device: DeviceProfile) -> Iterator[tuple[Emulator, Sessi
         try:
             with open_link(emulator.url) as link:
                 yield emulator, Session(link, infer_timeout_s=limit_s)
+        except FirmwareFaultError as e:
+            raise explain(e, build.elf, device.toolchain_prefix) from e
         except LinkError as e:
             if (said := emulator.ended()) is not None:
                 raise DeviceError(

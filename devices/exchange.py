@@ -3,6 +3,9 @@
 Every command is numbered and every answer checked. A command without an answer is sent again: all
 commands are safe to repeat, since a repeated `infer` is answered from the device's memory. A late
 answer carries an old number and is dropped.
+
+On a clean line nothing is sent again before a second has passed. Once something had to be, the
+time that answers take is watched, and what is lost is sent again after four times as long.
 """
 
 from __future__ import annotations
@@ -19,7 +22,12 @@ from tinydeploy.devices.protocol import Answer
 from tinydeploy.errors import DeviceError, FirmwareFaultError, LinkError
 
 FIRST_RESEND_S = 1.0
-MAX_DAMAGED = 64
+LEAST_RESEND_S = 0.02
+ANSWER_BYTES = 512  # a long answer: time that a slow line needs before it can have arrived
+# A line that damages one byte in a hundred lets one in 40 of the answers to `id` through.
+MAX_DAMAGED = 512
+SOME_DAMAGED = 8  # more of them in a row, and silence is no longer what is wrong
+MAX_DAMAGED_S = 60.0
 MAX_NOISE_BYTES = 4 << 20
 MAX_SILENCE_BYTES = 4096  # who sends more while an answer is due is not silent but mad
 _SHOWN = 60
@@ -32,6 +40,10 @@ class Request:
     name: str
     args: tuple[str | int | bytes, ...] = ()
     timeout_s: float = 5.0
+
+
+class TooDamagedError(LinkError):
+    """So much arrives damaged that shorter commands may do better."""
 
 
 class _Flight:
@@ -94,6 +106,7 @@ class Exchange:
         self._seq = int.from_bytes(os.urandom(2)) % protocol.MAX_SEQ
         self._noise: deque[bytes] = deque(maxlen=3)
         self._heard_answer = False
+        self._takes_s: dict[str, float] = {}
         self.window = 1
         self.resends = 0
 
@@ -106,8 +119,11 @@ class Exchange:
         (answer,) = self.run([request])
         return accepted(request, answer)
 
-    def run(self, requests: Sequence[Request]) -> list[Answer]:
+    def run(self, requests: Sequence[Request], patience: int = MAX_DAMAGED) -> list[Answer]:
         """The answers to all commands, in order, refusals included.
+
+        Raises TooDamagedError when more than `patience` commands or answers in a row arrived
+        damaged.
 
         Raises LinkError when the device stays silent, sends garbage or does not understand what
         arrives, FirmwareFaultError when it reports a crash.
@@ -118,29 +134,52 @@ class Exchange:
         damaged = 0
         noise_limit = self._link.received_bytes + MAX_NOISE_BYTES
         progress, heard_bytes = time.monotonic(), self._link.received_bytes
-        resend_after = FIRST_RESEND_S
+        asked, resends, waits = progress, self.resends, 1.0
         while todo or flight.waiting:
             self._send_ahead(todo, flight)
             oldest, timeout_s = flight.oldest(), flight.timeout_s()
-            answer = self._receive(progress + min(timeout_s, resend_after), noise_limit)
+            resend_s = min(timeout_s, self._resend_after_s(oldest.name) * waits)
+            since = max(progress, self._link.sent_by) + self._link.seconds_for(ANSWER_BYTES)
+            answer = self._receive(since + resend_s, noise_limit)
+            now = time.monotonic()
             if answer is None:
-                if time.monotonic() >= progress + timeout_s:
+                if now >= since + timeout_s:
                     silent = self._link.received_bytes - heard_bytes <= MAX_SILENCE_BYTES
+                    if damaged > SOME_DAMAGED:
+                        raise self._damaged()
                     raise self._silent(oldest) if silent else self._flooded()
-                resend_after *= 2
+                waits *= 2
+                asked = now
                 self._resend(b"%" + flight.repeat_all())
             elif answer.seq is None:
                 damaged += 1
-                if damaged > MAX_DAMAGED + len(requests):
+                if damaged > patience or (
+                    damaged > len(requests) and now > progress + MAX_DAMAGED_S
+                ):
                     raise self._damaged()
+                if oldest.name != "infer":  # a refused one says nothing of how long one takes
+                    self._learn(oldest.name, now - asked)
                 if data := flight.repeat_damaged():
                     self._resend(data)
+                asked = now
             elif (index := flight.land(answer.seq)) is not None:
                 answers[index] = answer
                 self._heard_answer = True
-                progress, heard_bytes = time.monotonic(), self._link.received_bytes
-                resend_after = FIRST_RESEND_S
+                if self.resends == resends:
+                    self._learn(requests[index].name, now - progress)
+                progress = asked = now
+                heard_bytes = self._link.received_bytes
+                resends, waits, damaged = self.resends, 1.0, 0
         return [answers[index] for index in range(len(requests))]
+
+    def _learn(self, name: str, seconds: float) -> None:
+        """How long an answer takes: the longest time seen, which fades slowly."""
+        self._takes_s[name] = max(seconds, 0.9 * self._takes_s.get(name, 0.0))
+
+    def _resend_after_s(self, name: str) -> float:
+        if self.resends == 0 or name not in self._takes_s:
+            return FIRST_RESEND_S
+        return min(FIRST_RESEND_S, max(LEAST_RESEND_S, 4 * self._takes_s[name]))
 
     def _send_ahead(self, todo: deque[tuple[int, Request]], flight: _Flight) -> None:
         batch = b""
@@ -201,9 +240,10 @@ class Exchange:
         )
 
     def _damaged(self) -> LinkError:
-        return LinkError(
+        return TooDamagedError(
             f"too much arrives damaged on {self._link.name}.{self._heard()}",
-            hint="check cable and baud rate; a device without a receive queue needs window 1",
+            hint="check cable and baud rate; flash again if the firmware is of an older version; "
+            "a device without a receive queue needs window 1",
         )
 
 
@@ -221,6 +261,6 @@ def _fault(registers: dict[str, int]) -> FirmwareFaultError:
     shown = " ".join(f"{key}={value:#010x}" for key, value in registers.items())
     return FirmwareFaultError(
         f"the firmware crashed: {shown}" if shown else "the firmware crashed",
-        hint="`addr2line -e firmware.elf PC` names the place; a stack that is too small looks so",
+        hint="`tinydeploy devices fault BUILD LINE` names the place in the source",
         registers=registers,
     )

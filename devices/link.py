@@ -21,6 +21,7 @@ from tinydeploy.errors import LinkError, UsageError
 MAX_LINE_BYTES = 65536
 READ_BYTES = 65536
 WRITE_TIMEOUT_S = 10.0
+BITS_A_BYTE = 10  # start, eight of data, stop
 
 
 class Port(Protocol):
@@ -44,7 +45,11 @@ class SerialPort:
 
         try:
             self._serial = serial.serial_for_url(
-                url, baudrate=baudrate, timeout=0, write_timeout=WRITE_TIMEOUT_S
+                url,
+                baudrate=baudrate,
+                timeout=0,
+                write_timeout=WRITE_TIMEOUT_S,
+                exclusive=None if "://" in url else True,
             )
         except ValueError as e:
             raise UsageError(
@@ -93,11 +98,17 @@ class SocketPort:
 
 
 class Link:
-    """Lines in, bytes out. A line that is too long is dropped; `discarded_bytes` counts it."""
+    """Lines in, bytes out. A line that is too long is dropped; `discarded_bytes` counts it.
 
-    def __init__(self, port: Port, name: str) -> None:
+    `sent_by` is when (time.monotonic) the last byte that was written has left a line of this speed.
+    """
+
+    def __init__(self, port: Port, name: str, baudrate: int | None = None) -> None:
+        """`baudrate` is None where the line has no speed of its own (a socket)."""
         self._port = port
+        self._bytes_per_s = baudrate / BITS_A_BYTE if baudrate else None
         self.name = name
+        self.sent_by = 0.0
         self._buffer = bytearray()
         self._searched = 0
         self.received_bytes = 0
@@ -109,6 +120,11 @@ class Link:
             self._port.write(data)
         except OSError as e:
             raise self._broken(e) from e
+        self.sent_by = max(self.sent_by, time.monotonic()) + self.seconds_for(len(data))
+
+    def seconds_for(self, count: int) -> float:
+        """How long the line takes for so many bytes."""
+        return count / self._bytes_per_s if self._bytes_per_s else 0.0
 
     def read_line(self, deadline: float) -> bytes | None:
         """The next line without its end, or None when `deadline` (time.monotonic) has passed.
@@ -181,7 +197,8 @@ def open_link(url: str, *, baudrate: int = 115200, timeout_s: float = 5.0) -> Li
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            return Link(_open_port(url, baudrate), url)
+            speed = None if url.startswith("socket://") else baudrate
+            return Link(_open_port(url, baudrate), url, speed)
         except OSError as e:  # serial.SerialException is one
             if e.errno != errno.ECONNREFUSED or time.monotonic() > deadline:
                 raise _cannot_open(url, e) from e
@@ -207,7 +224,7 @@ def _cannot_open(url: str, error: OSError) -> LinkError:
         hint = "add yourself to the group that owns it: sudo usermod -aG dialout $USER, log in anew"
     elif error.errno == errno.ENOENT or "No such file" in text:
         hint = "is the board plugged in? `python -m serial.tools.list_ports` lists what is there"
-    elif error.errno == errno.EBUSY or "busy" in text.lower():
+    elif error.errno == errno.EBUSY or "busy" in text.lower() or "exclusively" in text:
         hint = "another program has it open: close serial monitors"
     elif error.errno == errno.ECONNREFUSED:
         hint = "nobody listens there: the emulator or native firmware has not started"

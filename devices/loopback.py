@@ -14,6 +14,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,11 +23,12 @@ import numpy as np
 
 from tinydeploy.devices import profile
 from tinydeploy.devices.elf import Elf
+from tinydeploy.devices.fault import explain
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.measure import measure
 from tinydeploy.devices.protocol import Identity
 from tinydeploy.devices.session import Session, infer_timeout_s
-from tinydeploy.errors import DeviceError, LinkError
+from tinydeploy.errors import DeviceError, FirmwareFaultError, LinkError
 from tinydeploy.ports import Meter
 from tinydeploy.types import Build, DeviceProfile, Measurement, Profile
 
@@ -147,6 +149,10 @@ class LoopbackRunner:
                 )
             return profile.timed(build, device, result.latency_us[-1], session.layers())
 
+    def session(self, build: Build, device: DeviceProfile) -> AbstractContextManager[Session]:
+        """A session with the running firmware of `build`; raises as `run` does."""
+        return _talk(build, device)
+
     def identify(self, build: Build, device: DeviceProfile) -> Identity:
         """Start `build`, ask the firmware who it is, stop. Raises as `run` does."""
         with _talk(build, device) as session:
@@ -161,6 +167,8 @@ def _talk(build: Build, device: DeviceProfile) -> Iterator[Session]:
     with NativeFirmware(build.elf, " ".join(words)) as firmware, open_link(firmware.url) as link:
         try:
             yield Session(link, timeout_s=ANSWER_TIMEOUT_S, infer_timeout_s=limit_s)
+        except FirmwareFaultError as e:
+            raise explain(e, build.elf) from e
         except LinkError as e:
             if (ended := firmware.ended()) is not None:
                 raise DeviceError(

@@ -37,7 +37,7 @@ def measure(
     that are not the model's.
     """
     identity = session.require(build)
-    rows = _rows(identity, inputs)
+    rows = rows_of(identity, inputs)
     before = len(counter()) if counter else 0
     session.reset()
     started, ordered = session.counters()["inferences"], session.inferences
@@ -54,7 +54,7 @@ def measure(
         origin["latency_us"] = "measured"
     if energy_uj is not None:
         origin["energy_uj"] = "measured"
-    return _outputs(identity, build, runs), Measurement(
+    return outputs_of(identity, build, runs), Measurement(
         build_id=build.build_id,
         board=device.name,
         samples=len(runs),
@@ -80,7 +80,7 @@ def _check_restart(session: Session, expected: int) -> None:
         )
 
 
-def _rows(identity: Identity, inputs: Sequence[np.ndarray]) -> list[bytes]:
+def rows_of(identity: Identity, inputs: Sequence[np.ndarray]) -> list[bytes]:
     """The bytes of each sample, all inputs one after the other. Raises UsageError."""
     if len(inputs) != len(identity.inputs):
         raise UsageError(
@@ -109,7 +109,8 @@ def _raw(array: np.ndarray, info: TensorInfo) -> list[bytes]:
     return [np.ascontiguousarray(sample).tobytes() for sample in little]
 
 
-def _outputs(identity: Identity, build: Build, runs: Sequence[Inference]) -> list[np.ndarray]:
+def outputs_of(identity: Identity, build: Build, runs: Sequence[Inference]) -> list[np.ndarray]:
+    """One array a model output, (N, *shape without the batch dimension)."""
     shapes = _shapes(build)
     arrays = []
     for index, info in enumerate(identity.outputs):

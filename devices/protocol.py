@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tinydeploy.errors import LinkError
+from tinydeploy.errors import LinkError, UsageError
 
 VERSION = 2
 MAX_SEQ = 65535
@@ -168,6 +168,24 @@ def decode_fault(line: bytes) -> dict[str, int] | None:
     if match is None or crc32(match["body"]) != int(match["crc"], 16):
         return None
     pairs = (pair.split("=", 1) for pair in match[2].decode().split())
+    return {key: int(value, 16) for key, value in pairs}
+
+
+def read_fault(text: str) -> dict[str, int]:
+    """The registers of a ``!FAULT`` line that somebody copied, with its CRC or without.
+
+    Raises UsageError if there are none, or if the CRC shows that a digit is wrong.
+    """
+    match = re.search(r"!FAULT((?: [a-z_0-9]+=[0-9a-f]{1,16})+)( [0-9a-f]{8})?", text)
+    if match is None:
+        raise UsageError(
+            f"{text[:80]!r} holds no registers", hint='a line such as "!FAULT pc=0000021a lr=..."'
+        )
+    if match[2] and decode_fault(match[0].encode()) is None:
+        raise UsageError(
+            "the CRC of the line is not right", hint="a digit got lost: send the board any command"
+        )
+    pairs = (pair.split("=", 1) for pair in match[1].split())
     return {key: int(value, 16) for key, value in pairs}
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tinydeploy.devices import protocol
-from tinydeploy.devices.exchange import Exchange, Request, accepted
+from tinydeploy.devices.exchange import Exchange, Request, TooDamagedError, accepted
 from tinydeploy.devices.link import Link
 from tinydeploy.devices.protocol import Answer, Identity
 from tinydeploy.errors import LinkError, UsageError, WrongFirmwareError
@@ -15,6 +15,9 @@ from tinydeploy.ports import Meter
 from tinydeploy.types import Build, DeviceProfile
 
 ATTEMPTS = 3
+SHORTEST_LINE_BYTES = 56  # a command of a few data bytes: shorter ones would be all overhead
+_OUT_OVERHEAD = len("td 65535 ok data= ffffffff")
+PATIENCE = 4  # so many commands in a row may arrive damaged before shorter ones are tried
 INFER_TIMEOUT_S = 60.0
 
 
@@ -81,6 +84,7 @@ class Session:
         self._timeout_s = timeout_s
         self._infer_timeout_s = infer_timeout_s
         self._identity: Identity | None = None
+        self._line_bytes = 0
         self.inferences = 0
 
     @property
@@ -97,6 +101,7 @@ class Session:
             self._exchange.wake()
             self._identity = protocol.decode_identity(self._ask("id"))
             self._exchange.window = self._identity.window
+            self._line_bytes = self._identity.line_bytes
         return self._identity
 
     def require(self, build: Build) -> Identity:
@@ -126,13 +131,9 @@ class Session:
         identity = self.identify()
         if len(data) != identity.input_bytes:
             raise ValueError(f"the model takes {identity.input_bytes} bytes, got {len(data)}")
-        loads = [
-            Request("load", (at, part), self._timeout_s)
-            for at, part in protocol.split_for_lines(data, identity.line_bytes)
-        ]
         infer = Request("infer", (1, f"{protocol.crc32(data):08x}"), self._infer_timeout_s)
         for _ in range(ATTEMPTS):
-            answer, energy_uj = self._attempt(loads, infer, meter)
+            answer, energy_uj = self._attempt(data, infer, meter)
             if answer is None:
                 continue
             if meter is None and "energy" in identity.capabilities:
@@ -175,34 +176,69 @@ class Session:
         return self._exchange.ask(Request(name, args, self._timeout_s))
 
     def _attempt(
-        self, loads: list[Request], infer: Request, meter: Meter | None
+        self, data: bytes, infer: Request, meter: Meter | None
     ) -> tuple[Answer | None, float | None]:
         """The answer of `infer` and the meter's energy, or None when it has to be tried again."""
-        if meter is None:
+        if meter is None and self.resends == 0:
+            loads = self._loads(data, self._line_bytes)
             *loaded, ran = self._exchange.run([*loads, infer])
-            return self._judge(loads, loaded, infer, ran), None
-        loaded = self._exchange.run(loads)
+            for request, answer in zip(loads, loaded, strict=True):
+                accepted(request, answer)
+            return self._judge(infer, ran), None
+        self._adapting(lambda line_bytes: self._loads(data, line_bytes))
         resends = self.resends
+        if meter is None:
+            (ran,) = self._exchange.run([infer])
+            return self._judge(infer, ran), None
         meter.start()
         try:
             (ran,) = self._exchange.run([infer])
         finally:
             energy_uj = meter.stop()
-        answer = self._judge(loads, loaded, infer, ran)
+        judged = self._judge(infer, ran)
         if self.resends != resends:
             return None, None  # the window holds waiting: its energy is not the inference's
-        return answer, energy_uj
+        return judged, energy_uj
 
-    def _judge(
-        self, loads: list[Request], loaded: list[Answer], infer: Request, ran: Answer
-    ) -> Answer | None:
+    def _judge(self, infer: Request, ran: Answer) -> Answer | None:
         """The answer of `infer`, None if the device has lost its input; raises for a refusal."""
-        for request, answer in zip(loads, loaded, strict=True):
-            accepted(request, answer)
         if ran.code == protocol.ERR_INPUT:
             return None
         self.inferences += 1
         return accepted(infer, ran)
+
+    def _loads(self, data: bytes, line_bytes: int) -> list[Request]:
+        return [
+            Request("load", (at, part), self._timeout_s)
+            for at, part in protocol.split_for_lines(data, line_bytes)
+        ]
+
+    def _adapting(self, requests_for: Callable[[int], list[Request]]) -> list[Answer]:
+        """The answers to requests as long as the line bears: on a bad one short ones do better.
+
+        `requests_for` makes those whose commands and answers take a line of so many bytes. Doing
+        the same in other parts must do no harm.
+        """
+        while True:
+            requests = requests_for(self._line_bytes)
+            resends = self.resends
+            shortest = self._line_bytes <= SHORTEST_LINE_BYTES
+            try:
+                if shortest:
+                    answers = self._exchange.run(requests)
+                else:
+                    answers = self._exchange.run(requests, PATIENCE)
+            except TooDamagedError:
+                if shortest:
+                    raise
+                self._line_bytes = max(SHORTEST_LINE_BYTES, self._line_bytes // 2)
+                continue
+            if self.resends == resends:
+                self._line_bytes = min(self._line_bytes * 2, self.identify().line_bytes)
+            for request, answer in zip(requests, answers, strict=True):
+                if answer.code != protocol.ERR_INPUT:
+                    accepted(request, answer)
+            return answers
 
     def _outputs(self, identity: Identity, answer: Answer) -> tuple[bytes, ...]:
         """The outputs: in the answer itself where they fit, otherwise asked for in chunks."""
@@ -217,22 +253,21 @@ class Session:
         return tuple(_split(data, [tensor.bytes for tensor in identity.outputs]))
 
     def _chunks(self, identity: Identity) -> list[bytes]:
-        size = identity.chunk_bytes
-        requests = [
-            Request("out", (index, at, min(size, tensor.bytes - at)), self._timeout_s)
-            for index, tensor in enumerate(identity.outputs)
-            for at in range(0, tensor.bytes, size)
-        ]
-        answers = self._exchange.run(requests)
+        def requests_for(line_bytes: int) -> list[Request]:
+            size = max(1, min(identity.chunk_bytes, (line_bytes - _OUT_OVERHEAD) // 2))
+            return [
+                Request("out", (index, at, min(size, tensor.bytes - at)), self._timeout_s)
+                for index, tensor in enumerate(identity.outputs)
+                for at in range(0, tensor.bytes, size)
+            ]
+
+        answers = self._adapting(requests_for)
         if any(answer.code == protocol.ERR_INPUT for answer in answers):
             raise LinkError(
                 "the device has lost the outputs that it computed",
                 hint="the board restarted in between: check its power",
             )
-        return [
-            accepted(request, answer).data("data")
-            for request, answer in zip(requests, answers, strict=True)
-        ]
+        return [answer.data("data") for answer in answers]
 
 
 def _split(data: bytes, sizes: list[int]) -> Iterator[bytes]:

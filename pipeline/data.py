@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -58,20 +60,26 @@ class Dataset:
 def load_dataset(
     path: Path, *, description: InputDescription | None = None, channels: int | None = None
 ) -> Dataset:
-    """The data set at `path`, an `.npz` file or a folder with a folder of images a class.
+    """The data set at `path`: an `.npz` file, a folder of images a class, or `module:function`.
 
     An `.npz` holds `x` (N, ...), optionally `y` (N, ...) and optionally `names` of the classes;
     other keys are ignored, and so are `names` that name the N samples. Images become uint8
     (N, height, width, channels), with `channels` 1 (grey) or 3 (RGB), as in the first image if
     None, and the size of `description.resize` if that is given; y is the position of their folder
-    in sorted order.
+    in sorted order. A function of the user's returns x, (x, y) or (x, y, names of the classes); its
+    module is a Python file, found from the working folder, and is run.
 
     Raises UsageError for anything that cannot be used, NaN and infinities included.
     """
+    if function := _user_function(path):
+        return _call(function, path)
     if path.is_dir():
         return _load_images(path, description, channels)
     if not path.is_file():
-        raise UsageError(f"{path} does not exist", hint="give an .npz file or a folder of images")
+        raise UsageError(
+            f"{path} does not exist",
+            hint="give an .npz file, a folder of images, or module:function",
+        )
     return _load_npz(path)
 
 
@@ -126,6 +134,30 @@ def _frozen(values: Any) -> np.ndarray:
         array = array.view()
         array.flags.writeable = False
     return array
+
+
+# ---------------------------------------------------------------- module:function
+def _user_function(path: Path) -> re.Match[str] | None:
+    match = re.fullmatch(r"([\w./-]+):([A-Za-z_]\w*)", str(path))
+    return None if match is None or path.exists() else match
+
+
+def _call(function: re.Match[str], path: Path) -> Dataset:
+    module = Path(function[1])
+    file = module.parent / (module.name.replace(".", "/") + ".py")
+    spec = importlib.util.spec_from_file_location(f"_data_{module.name}", file)
+    if not file.is_file() or spec is None or spec.loader is None:
+        raise UsageError(
+            f"{path}: there is no {file}", hint="module:function names a Python file from here"
+        )
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    if not callable(getattr(loaded, function[2], None)):
+        raise UsageError(f"{path}: {file} has no function {function[2]}")
+    found = getattr(loaded, function[2])()
+    x, y, names = (*found, None, None)[:3] if isinstance(found, tuple) else (found, None, None)
+    y = None if y is None else np.asarray(y)
+    return make_dataset(np.asarray(x), y, tuple(str(n) for n in names or ()), path)
 
 
 # ---------------------------------------------------------------- .npz

@@ -21,6 +21,7 @@ def prepare(x: np.ndarray, tensor: Tensor, description: InputDescription | None)
 
     Raises UsageError for samples of another shape or dtype.
     """
+    x = channels_last(x, description)
     if _is_own(x, tensor, description):
         return fit_shape(x, tensor)
     return quantize(fit_shape(described(x, tensor, description), tensor), tensor)
@@ -31,9 +32,22 @@ def as_float(x: np.ndarray, tensor: Tensor, description: InputDescription | None
 
     For samples that go into an integer tensor as they are: the numbers that they stand for.
     """
+    x = channels_last(x, description)
     if _is_own(x, tensor, description):
         return dequantize(fit_shape(x, tensor), tensor)
     return fit_shape(described(x, tensor, description), tensor)
+
+
+def channels_last(x: np.ndarray, description: InputDescription | None) -> np.ndarray:
+    """Samples (N, C, H, W) that are described as channels first, as (N, H, W, C)."""
+    if description is None or description.layout == "as-is":
+        return x
+    if x.ndim != 4:
+        raise UsageError(
+            f"x has the shape {x.shape}, which has no channels first",
+            hint="give x as (N, channels, height, width), or leave `layout` out",
+        )
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
 
 
 def described(x: np.ndarray, tensor: Tensor, description: InputDescription | None) -> np.ndarray:

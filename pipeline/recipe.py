@@ -35,10 +35,24 @@ def load_recipe(name: str | Path) -> Recipe:
             f"{path}: name = {recipe.name!r}", hint=f"a recipe is called like its file: {path.stem}"
         )
     quantized = recipe.activations in ("int8", "int16")
-    if quantized != (recipe.weights == "int8") or quantized != (recipe.calibration_samples > 0):
+    if quantized != (recipe.weights in ("int8", "int4")) or quantized != (
+        recipe.calibration_samples > 0
+    ):
         raise UsageError(
             f"{path}: activations = {recipe.activations!r}, weights = {recipe.weights!r}, "
             f"calibration_samples = {recipe.calibration_samples} do not go together",
-            hint="integer activations need int8 weights and calibration samples, others have none",
+            hint="integer activations need int8 or int4 weights and calibration samples, others "
+            "have none",
+        )
+    if not 50 < recipe.percentile <= 100:
+        raise UsageError(
+            f"{path}: percentile = {recipe.percentile}",
+            hint="above 50, at most 100; 99.99 is usual",
+        )
+    simple = (recipe.weights, recipe.granularity, recipe.ranges) == ("int8", "channel", "min-max")
+    if recipe.quantizer == "tflite" and quantized and not simple:
+        raise UsageError(
+            f"{path}: quantizer = 'tflite' knows int8 weights, a scale a channel and min-max only",
+            hint="use quantizer = 'litert'",
         )
     return recipe

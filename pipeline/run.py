@@ -83,7 +83,7 @@ def deploy(
     an emulator is not installed, RegistryError.
     """
     flow = _Flow(config, devices, tools, progress)
-    sources = [load_source(path) for path in config.sources]
+    sources = [load_source(path, trusted=config.trust_sources) for path in config.sources]
     _require_distinct_names(sources)
     recipes = [load_recipe(name) for name in config.recipes]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:

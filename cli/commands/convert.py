@@ -14,7 +14,9 @@ from tinydeploy.types import Task
 
 @click.command()
 @options.MODEL
-@click.option("--recipe", required=True, metavar="NAME", help="float32, int8, int16x8, or a file.")
+@click.option(
+    "--recipe", required=True, metavar="NAME", help="See `tinydeploy recipes list`; or a file."
+)
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
@@ -22,6 +24,7 @@ from tinydeploy.types import Task
     help="Representative samples: .npz with x, or a folder of images. Integer recipes need them.",
 )
 @options.INPUT
+@options.TRUST
 @options.TASK
 @options.out_dir()
 @options.JSON
@@ -31,10 +34,14 @@ def command(
     calibration: Path | None,
     task: Task | None,
     out: Path,
+    trusted: bool,
     as_json: bool,
     **described: Any,
 ) -> None:
-    """Convert and compress .keras, .h5 or .tflite; writes NAME-RECIPE.tflite and its description.
+    """Convert and compress a model; writes NAME-RECIPE.tflite and its description.
+
+    MODEL is a .keras, .h5, .onnx, .pt2 or .tflite file, the folder of a SavedModel
+    (FOLDER#SIGNATURE for one of several), or module:function for PyTorch.
 
     What leaves is checked against the recipe. Exit code 4 if the model cannot be converted.
     """
@@ -45,7 +52,7 @@ def command(
 
     raw = options.input_description(**described)
     artifact = convert(
-        load_source(model),
+        load_source(model, trusted=trusted),
         load_recipe(recipe),
         out,
         calibration=load_dataset(calibration, description=raw) if calibration else None,
@@ -56,3 +63,5 @@ def command(
         print_json(artifact)
     else:
         click.echo(f"{artifact.path}: {artifact.size_bytes:,} B, sha256 {artifact.sha256}")
+        for output, difference in artifact.agreement.items():
+            click.echo(f"output {output}: within {difference:.2g} of the source's own framework")

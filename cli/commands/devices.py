@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tinydeploy.cli import options
+from tinydeploy.cli.device_ports import fault, scan
 from tinydeploy.cli.render import cell, print_json, table
 from tinydeploy.types import to_json
 
@@ -15,6 +16,10 @@ from tinydeploy.types import to_json
 @click.group()
 def command() -> None:
     """The boards that can be built for: one TOML file each."""
+
+
+command.add_command(scan)
+command.add_command(fault)
 
 
 @command.command("list")

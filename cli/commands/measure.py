@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tinydeploy.cli import options
 from tinydeploy.cli.render import print_json, table
+from tinydeploy.types import Task
 
 
 @click.command()
@@ -26,25 +28,55 @@ from tinydeploy.cli.render import print_json, table
     show_default=True,
     help="Number of random inputs.",
 )
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DATA",
+    help="Labelled samples (as for evaluate): accuracy from the board's own answers.",
+)
+@options.PORT
+@options.BAUD
+@options.INPUT
+@options.TASK
 @options.PROFILES
 @options.JSON
 def command(
-    directory: Path, inputs: Path | None, samples: int, profiles: tuple[Path, ...], as_json: bool
+    directory: Path,
+    inputs: Path | None,
+    samples: int,
+    data: Path | None,
+    port: str,
+    baud: int | None,
+    task: Task | None,
+    profiles: tuple[Path, ...],
+    as_json: bool,
+    **described: Any,
 ) -> None:
     """Send inputs to the board, compare every output with the host's, count or time.
 
-    Exit code 6 if an output differs from what the host computes.
+    Exit code 6 if an output differs from what the host computes. With --data every sample of a
+    labelled set goes through the board; a run that was stopped goes on when it is started again.
     """
     from tinydeploy.cli import wiring
+    from tinydeploy.cli.accuracy import measure_accuracy
     from tinydeploy.cli.arrays import load_inputs, random_inputs
-    from tinydeploy.errors import DeviceError
+    from tinydeploy.errors import DeviceError, UsageError
     from tinydeploy.tflite import read_graph
 
     build = wiring.builder().load(directory)
     device = wiring.devices([build.board], profiles)[build.board]
+    if data is not None:
+        if inputs is not None:
+            raise UsageError("--data and --input exclude each other", hint="give one of them")
+        artifact = wiring.artifact(build.model_path, options.input_description(**described), task)
+        board = wiring.runner(device, port, baud)
+        show_accuracy(
+            measure_accuracy(build, device, board, artifact, data, baud or device.baud), as_json
+        )
+        return
     graph = read_graph(build.model_path)
     stacked = load_inputs(inputs, graph) if inputs else random_inputs(graph, samples)
-    _, result = wiring.run_compared(build, device, stacked)
+    _, result = wiring.run_compared(build, device, stacked, port, baud)
     if as_json:
         print_json(result)
     else:
@@ -63,3 +95,15 @@ def command(
             f"{result.outputs_compared - result.outputs_equal} outputs differ from the host's",
             hint="the board or its compiler does not compute what the host does: do not trust it",
         )
+
+
+def show_accuracy(figures: dict[str, Any], as_json: bool) -> None:
+    """Print what `measure_accuracy` found."""
+    if as_json:
+        print_json(figures)
+        return
+    right = f" ({figures['correct']:,} right)" if figures["correct"] is not None else ""
+    click.echo(
+        f"{figures['metric']} {figures['value']:.4f} on {figures['samples']:,} samples{right}, "
+        f"computed on {figures['board']} ({figures['origin']})"
+    )

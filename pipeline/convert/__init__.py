@@ -1,7 +1,7 @@
 """ModelSource to Artifact: conversion, compression, and the check of what leaves.
 
 One module a source format; `tinydeploy.plugins` names them, and other packages can add more. Each
-has ``convert(source, recipe, calibration, description) -> bytes`` of a `.tflite` model.
+has ``convert(source, recipe, calibration, description) -> Converted``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinydeploy import plugins
-from tinydeploy.errors import UsageError
 from tinydeploy.pipeline.artifact import save_artifact
 from tinydeploy.pipeline.checks import require_deployable, require_recipe
+from tinydeploy.pipeline.convert.converted import Converted
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.pipeline.metrics import metric_of
 from tinydeploy.store import sha256_bytes
@@ -44,14 +44,12 @@ def convert(
     """
     metric = metric_of(task, metric)
     used = None
-    if recipe.calibration_samples and source.format != "tflite":
-        if calibration is None:
-            raise UsageError(
-                f"the recipe {recipe.name!r} needs a calibration set",
-                hint="--calibration FILE.npz: a few hundred representative samples as x (N, ...)",
-            )
+    if recipe.calibration_samples and calibration is not None:
         used = calibration.spread(recipe.calibration_samples)
-    model: bytes = plugins.load("converter", source.format)(source, recipe, used, description)
+    converted: Converted = plugins.load("converter", source.format)(
+        source, recipe, used, description
+    )
+    model = converted.model
     graph = read_graph(model)
     require_deployable(graph)
     require_recipe(graph, recipe)
@@ -62,12 +60,13 @@ def convert(
         recipe=recipe.name,
         source_name=source.name,
         source_sha256=source.sha256,
-        data_sha256=used.sha256 if used else "",
+        data_sha256=used.sha256 if used and converted.calibrated else "",
         task=task,
         metric=metric,
         labels=labels,
         input=description,
         threshold=threshold,
+        agreement=converted.agreement,
     )
     save_artifact(artifact, model)
     return artifact

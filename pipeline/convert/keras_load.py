@@ -53,24 +53,26 @@ _DAMAGE = (
 _HINT = "save the trained model again with model.save('NAME.keras')"
 
 
-def load_model(path: Path) -> Any:
+def load_model(path: Path, *, trusted: bool = False) -> Any:
     """The Keras model in a `.keras` or `.h5` file, loaded by the major version that saved it.
 
     Files of Keras 2 are loaded by tf_keras. Raises UnsupportedModelError for damaged files, unknown
-    layers, and whatever would run code from the file (Lambda layers, pickled functions).
+    layers, and unless it is `trusted` whatever would run code from the file (Lambda layers, pickled
+    functions).
     """
     config, version = _read_config(path)
-    _require_no_code(config, path)
+    if not trusted:
+        _require_no_code(config, path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         if version.split(".")[0] in ("1", "2"):
             import tf_keras
 
-            return tf_keras.models.load_model(path, compile=False, safe_mode=True)
+            return tf_keras.models.load_model(path, compile=False, safe_mode=not trusted)
         os.environ["KERAS_BACKEND"] = "tensorflow"
         import keras
 
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        return keras.models.load_model(path, compile=False, safe_mode=not trusted)
     except Exception as error:  # Keras has no error of its own: TypeError, KeyError, OSError, ...
         reason = " ".join(str(error).split())[:400]
         raise UnsupportedModelError(
@@ -117,7 +119,8 @@ def _require_no_code(config: Any, path: Path) -> None:
         if kind in _LAMBDAS:
             raise UnsupportedModelError(
                 f"{path.name} has a Lambda layer, which holds Python code: it is not loaded",
-                hint="replace the Lambda layer by layers of Keras and save the model again",
+                hint="replace the Lambda layer by layers of Keras and save the model again; "
+                "or, if you trust the file, --trust-source",
             )
         if kind in _TF_CALLS:
             called = _called(node)

@@ -1,9 +1,11 @@
-"""`.tflite` models pass as they are; nothing can be compressed that is already converted."""
+"""`.tflite` sources: quantized ones pass as they are, float ones can still be compressed."""
 
 from __future__ import annotations
 
 from tinydeploy.errors import UnsupportedModelError
-from tinydeploy.pipeline.checks import require_recipe
+from tinydeploy.pipeline.checks import require_deployable, require_recipe
+from tinydeploy.pipeline.convert.converted import Converted
+from tinydeploy.pipeline.convert.litert import compress
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import InputDescription, ModelSource, Recipe
@@ -14,15 +16,21 @@ def convert(
     recipe: Recipe,
     calibration: Dataset | None,
     description: InputDescription | None,
-) -> bytes:
-    """The model's own bytes, if they are what `recipe` asks for.
+) -> Converted:
+    """The model's own bytes if they are what `recipe` asks for; a float model compressed.
 
-    Calibration and description have no part in it. Raises UnsupportedModelError for a model that
-    cannot be read or would have to be changed.
+    Raises UnsupportedModelError for a model that cannot be read, and for a quantized one that is
+    not what the recipe says; UsageError for calibration data that does not fit.
     """
     model = source.path.read_bytes()
     try:
-        require_recipe(read_graph(model), recipe)
+        graph = read_graph(model)
+        require_deployable(graph)
+        if any(t.scales for t in graph.tensors):
+            require_recipe(graph, recipe)
+            return Converted(model)
+        return compress(model, recipe, calibration, description, name=source.path.name)
     except UnsupportedModelError as error:
+        if source.path.name in error.message:
+            raise
         raise UnsupportedModelError(f"{source.path.name}: {error}", hint=error.hint) from error
-    return model

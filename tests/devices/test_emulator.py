@@ -170,7 +170,7 @@ def test_reports_how_deep_the_stack_went(tmp_path: Path) -> None:
     [
         ("qemu-cortex-m0", '__asm volatile("udf #0");', {"pc", "lr"}),
         (CORTEX_M4, '__asm volatile("udf #0");', {"pc", "lr", "cfsr", "hfsr"}),
-        (RV32, '__asm volatile(".word 0");', {"pc", "lr", "mcause", "mtval"}),
+        (RV32, '__asm volatile("unimp");', {"pc", "lr", "mcause", "mtval"}),
     ],
 )
 def test_a_fault_says_where(board: str, code: str, registers: set[str], tmp_path: Path) -> None:
@@ -178,6 +178,11 @@ def test_a_fault_says_where(board: str, code: str, registers: set[str], tmp_path
     with pytest.raises(FirmwareFaultError) as caught:
         QemuRunner().run(build, find(board), inputs(1))
     assert set(caught.value.registers) == registers
+    lines = (tmp_path / "source" / "td_model.c").read_text().splitlines()
+    place = f"in td_model_invoke at td_model.c:{lines.index(code) + 1} "
+    assert place in caught.value.message
+    if board != "qemu-cortex-m0":  # Armv6-M does not say why
+        assert "an instruction that this core does not have" in caught.value.message
     prefix = find(board).toolchain_prefix
     place = subprocess.run(
         [f"{prefix}addr2line", "-f", "-e", build.elf, hex(caught.value.registers["pc"])],

@@ -247,7 +247,7 @@ def test_calibration_data_that_does_not_fit(
 
 def test_wrong_extensions_and_contents(tmp_path: Path) -> None:
     for name, content, error in (
-        ("model.onnx", b"", UsageError),
+        ("model.bin", b"", UsageError),
         ("model", b"", UsageError),
         ("missing.keras", None, UsageError),
         ("text.keras", b"hello", UnsupportedModelError),
@@ -275,9 +275,36 @@ def test_tflite_passes_by_its_own_recipe_or_as_it_is(root: Path, tmp_path: Path)
             artifact = convert(source, load_recipe(chosen), tmp_path / "out")
             assert artifact.sha256 == source.sha256 and artifact.recipe == chosen
         for other in {"float32", "int8", "int16x8"} - {recipe}:
+            if recipe == "float32":
+                continue  # a float model can be compressed, see below
             with pytest.raises(UnsupportedModelError, match=f"dscnn_{recipe}.tflite: ") as caught:
                 convert(source, load_recipe(other), tmp_path / "none")
             assert "as-is" in caught.value.hint and not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("recipe", "tolerance"), [("int8", 0.02), ("int16x8", 0.01)])
+def test_a_float_tflite_is_compressed(
+    run: Callable[..., Artifact], models: Path, tmp_path: Path, recipe: str, tolerance: float
+) -> None:
+    float_model = run("three.keras", "float32")
+    artifact = convert(
+        load_source(float_model.path), load_recipe(recipe), tmp_path / "again",
+        calibration=pixels(), description=PIXELS,
+    )  # fmt: skip
+    assert np.abs(outputs(artifact) - np.load(models / "expected.npy")).max() < tolerance
+    assert artifact.data_sha256 == pixels().sha256
+
+
+def test_code_runs_only_in_what_the_user_trusts(models: Path, tmp_path: Path) -> None:
+    for name in ("lambda.keras", "lambda.h5"):
+        with pytest.raises(UnsupportedModelError, match="Lambda") as caught:
+            convert(load_source(models / name), load_recipe("float32"), tmp_path / "out")
+        assert "--trust-source" in caught.value.hint
+        source = load_source(models / name, trusted=True)
+        artifact = convert(source, load_recipe("float32"), tmp_path / "trusted")
+        with LiteRt(artifact.path) as predictor:
+            (out,) = predictor.predict([np.ones((1, 4), np.float32)])
+        assert (out == 2).all()
 
 
 @pytest.mark.parametrize(

@@ -245,3 +245,27 @@ def test_quantize_undoes_dequantize(q: list[int], scale: float, zero_point: int)
 def test_keyword_spotting_set(shared: Path) -> None:
     data: Dataset = load_dataset(shared / "data" / "kws01.npz")
     assert data.x.shape == (1000, 49, 10, 1) and data.x.dtype == np.int8 and data.labels == ()
+
+
+def test_a_function_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def only(): return np.ones((4, 2), np.float32)\n"
+        "def both(): return np.ones((4, 2), np.float32), [0, 1, 0, 1], ['a', 'b']\n"
+        "number = 3\n"
+    )
+    assert load_dataset(tmp_path / "mine:only").y is None
+    both = load_dataset(tmp_path / "mine:both")
+    assert both.labels == ("a", "b") and both.y is not None and both.y.tolist() == [0, 1, 0, 1]
+    for name, message in (("mine:number", "no function number"), ("other:only", "there is no")):
+        with pytest.raises(UsageError, match=message):
+            load_dataset(tmp_path / name)
+
+
+def test_channels_first_images_are_turned() -> None:
+    tensor = Tensor(index=0, name="x", shape=(1, 4, 5, 3), dtype="float32")
+    x = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    turned = prepare(x, tensor, InputDescription(layout="channels-first"))
+    assert turned.shape == (2, 4, 5, 3) and turned[1, 2, 3, 1] == x[1, 1, 2, 3]
+    with pytest.raises(UsageError, match="no channels first"):
+        prepare(x[0], tensor, InputDescription(layout="channels-first"))

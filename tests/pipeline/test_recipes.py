@@ -18,7 +18,10 @@ calibration_samples = 20
 
 
 def test_every_recipe_of_the_package_is_valid() -> None:
-    assert set(recipe_names()) == {"as-is", "float32", "int16x8", "int8"}
+    assert set(recipe_names()) == {
+        "as-is", "float32", "int16x8", "int4-weights", "int8", "int8-mse", "int8-per-tensor",
+        "int8-percentile",
+    }  # fmt: skip
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.name == name and recipe.description.endswith(".")

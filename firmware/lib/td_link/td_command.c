@@ -175,7 +175,8 @@ static int do_infer(uint32_t seq, const struct td_text *args)
     if (comes_late(seq)) {
         return TD_ERR_INPUT;    /* nobody waits for it: it must not use up the next one's input */
     }
-    if (!is_repetition(seq, n, input_crc)) {
+    bool again = is_repetition(seq, n, input_crc);
+    if (!again) {
         run_infer(seq, n, input_crc);
     }
     if (last.refused) {
@@ -186,7 +187,7 @@ static int do_infer(uint32_t seq, const struct td_text *args)
     td_answer_number("us", last.run.us);
     td_answer_number("nj", last.run.nj);
     td_answer_crc("crc", last.output_crc);
-    if (td_state.has_outputs && td_runtime_output_bytes() <= CHUNK_BYTES) {
+    if (!again && td_runtime_output_bytes() <= CHUNK_BYTES) {
         td_answer_key("out");
         for (uint32_t i = 0; i < td_model_output_count; i++) {
             td_put_hex(td_model_outputs[i].data, td_model_outputs[i].bytes);

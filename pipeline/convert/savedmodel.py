@@ -1,0 +1,136 @@
+"""TensorFlow SavedModels to `.tflite`: one signature, batch one."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from tinydeploy.errors import UnsupportedModelError, UsageError
+from tinydeploy.pipeline.convert.converted import Converted
+from tinydeploy.pipeline.convert.quiet import quiet
+from tinydeploy.pipeline.convert.tf_function import convert_function, unsupported
+from tinydeploy.pipeline.data import Dataset
+from tinydeploy.types import InputDescription, ModelSource, Recipe
+
+DEFAULT_SIGNATURE = "serving_default"
+
+# Loading a SavedModel runs its initializers: nothing that touches files or Python may be in it.
+# (Save and restore ops are in every SavedModel; TensorFlow calls them with its own paths.)
+_UNSAFE = frozenset(
+    {
+        "EagerPyFunc",
+        "ImmutableConst",
+        "InitializeTableFromTextFile",
+        "InitializeTableFromTextFileV2",
+        "MatchingFiles",
+        "PrintV2",
+        "PyFunc",
+        "PyFuncStateless",
+        "ReadFile",
+        "WholeFileReader",
+        "WholeFileReaderV2",
+        "WriteFile",
+    }
+)
+
+
+def convert(
+    source: ModelSource,
+    recipe: Recipe,
+    calibration: Dataset | None,
+    description: InputDescription | None,
+) -> Converted:
+    """A `.tflite` model with a batch of one of the signature that the source names.
+
+    Raises UsageError for a signature that is not there, UnsupportedModelError for a model that is
+    damaged, would touch files or run Python while it loads, or cannot be converted.
+    """
+    with quiet():
+        function = _frozen_function(source.path, source.signature, source.sha256, source.trusted)
+    return convert_function(function, recipe, calibration, description, source.path.name)
+
+
+@functools.lru_cache(maxsize=2)
+def _frozen_function(path: Path, signature: str, sha256: str, trusted: bool) -> Any:
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    if not trusted:
+        _require_no_code(path)
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except Exception as error:  # OpError, OSError, ValueError, KeyError, ... for damaged files
+        raise UnsupportedModelError(
+            f"{path.name} is not a readable SavedModel: {' '.join(str(error).split())[:400]}",
+            hint="save it again with model.export(FOLDER) or tf.saved_model.save",
+        ) from error
+    signatures = sorted(loaded.signatures)
+    name = signature or (DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in signatures else "")
+    if not name and len(signatures) == 1:
+        name = signatures[0]
+    if name not in signatures:
+        asked = f"no signature {name!r}" if name else "several signatures"
+        raise UsageError(
+            f"{path.name} has {asked if signatures else 'no signature'}",
+            hint=f"name one as {path.name}#NAME: {', '.join(signatures)}"
+            if signatures
+            else "save it with a signature: model.export(FOLDER)",
+        )
+    function = loaded.signatures[name]
+    keys = sorted(function.structured_input_signature[1])
+    inputs = function.structured_input_signature[1]
+    specs = [tf.TensorSpec(_fixed_shape(inputs[k], path), inputs[k].dtype, name=k) for k in keys]
+
+    def infer(*tensors: Any) -> Any:
+        results = function(**dict(zip(keys, tensors, strict=True)))
+        return [results[k] for k in sorted(results)]
+
+    try:
+        concrete = tf.function(infer, input_signature=specs).get_concrete_function()
+        return convert_variables_to_constants_v2(concrete)
+    except (tf.errors.OpError, ValueError, TypeError, NotImplementedError) as error:
+        raise unsupported(path.name, error) from error
+
+
+def _fixed_shape(spec: Any, path: Path) -> tuple[int, ...]:
+    if spec.shape.rank is None:
+        raise UnsupportedModelError(
+            f"the input {spec.name!r} of {path.name} has no known rank", hint=_SHAPE_HINT
+        )
+    dims = tuple(spec.shape)
+    shape = (1, *dims[1:])
+    if None in shape:
+        raise UnsupportedModelError(
+            f"the input {spec.name!r} of {path.name} has the shape {dims}", hint=_SHAPE_HINT
+        )
+    return shape
+
+
+_SHAPE_HINT = "export the model with a fixed size for every dimension but the batch"
+
+
+def _require_no_code(path: Path) -> None:
+    """Refuse a graph with operators that touch files or Python, before anything of it runs."""
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel()
+    try:
+        proto.ParseFromString((path / "saved_model.pb").read_bytes())
+    except (OSError, DecodeError) as error:
+        raise UnsupportedModelError(
+            f"{path.name} is not a readable SavedModel: {error}",
+            hint="give a folder that holds saved_model.pb",
+        ) from error
+    for meta in proto.meta_graphs:
+        library = meta.graph_def.library.function
+        for node in (*meta.graph_def.node, *(n for f in library for n in f.node_def)):
+            if node.op in _UNSAFE:
+                raise UnsupportedModelError(
+                    f"{path.name} uses {node.op} (node {node.name!r}), which reaches outside the "
+                    "model: it is not loaded",
+                    hint="export the model without it; or, if you trust the folder, --trust-source",
+                )

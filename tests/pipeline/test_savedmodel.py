@@ -1,0 +1,114 @@
+"""SavedModels: signatures, batch, and what would run code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinydeploy.errors import UnsupportedModelError, UsageError
+from tinydeploy.pipeline.convert import convert
+from tinydeploy.pipeline.data import make_dataset
+from tinydeploy.pipeline.interpreters import LiteRt
+from tinydeploy.pipeline.recipe import load_recipe
+from tinydeploy.pipeline.source import load_source
+from tinydeploy.tflite import read_graph
+
+X = np.random.default_rng(0).normal(size=(20, 8, 4)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import tensorflow as tf
+
+    folder = tmp_path_factory.mktemp("saved")
+    spec = tf.TensorSpec((None, 8, 4), tf.float32, name="x")
+
+    class Two(tf.Module):
+        def __init__(self) -> None:
+            self.weights = tf.Variable(
+                np.random.default_rng(1).normal(size=(4, 3)), dtype="float32"
+            )
+
+        @tf.function(input_signature=[spec])
+        def classify(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"y": tf.nn.softmax(tf.reduce_mean(x, 1) @ self.weights)}
+
+        @tf.function(input_signature=[spec])
+        def embed(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"e": tf.nn.relu(tf.reduce_max(x, 1))}
+
+    class Spy(tf.Module):
+        @tf.function(input_signature=[spec])
+        def spy(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {
+                "e": x + tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), "float32")
+            }
+
+    two = Two()
+    tf.saved_model.save(
+        two, str(folder / "two"), signatures={"classify": two.classify, "embed": two.embed}
+    )
+    tf.saved_model.save(two, str(folder / "one"), signatures={"serving_default": two.classify})
+    spy = Spy()
+    tf.saved_model.save(spy, str(folder / "spy"), signatures={"serving_default": spy.spy})
+    expected = tf.nn.softmax(tf.reduce_mean(X, 1) @ two.weights)
+    np.save(folder / "expected.npy", np.asarray(expected))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "title"), [("one", "one"), ("two#classify", "two-classify")])
+def test_a_signature_with_a_batch_of_one(
+    models: Path, tmp_path: Path, name: str, title: str
+) -> None:
+    source = load_source(models / name)
+    assert source.format == "savedmodel" and source.name == title
+    artifact = convert(source, load_recipe("float32"), tmp_path)
+    graph = read_graph(artifact.path)
+    assert graph.tensors[graph.inputs[0]].shape == (1, 8, 4)
+    with LiteRt(artifact.path) as predictor:
+        (out,) = predictor.predict([X])
+    np.testing.assert_allclose(out, np.load(models / "expected.npy"), atol=1e-6)
+    int8 = convert(
+        source, load_recipe("int8"), tmp_path,
+        calibration=make_dataset(X, None, (), Path("x.npz")),
+    )  # fmt: skip
+    assert int8.data_sha256 and read_graph(int8.path).tensors[graph.inputs[0]].dtype == "int8"
+
+
+def test_other_signatures_are_other_models(models: Path, tmp_path: Path) -> None:
+    artifact = convert(load_source(models / "two#embed"), load_recipe("float32"), tmp_path)
+    with LiteRt(artifact.path) as predictor:
+        (out,) = predictor.predict([X])
+    np.testing.assert_allclose(out, np.maximum(X.max(1), 0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("two", "several signatures"), ("two#none", "no signature 'none'")]
+)
+def test_signatures_are_listed(models: Path, tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        convert(load_source(models / name), load_recipe("float32"), tmp_path)
+    assert "classify, embed" in caught.value.hint
+
+
+def test_a_graph_that_reads_files_is_not_loaded(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="ReadFile") as caught:
+        convert(load_source(models / "spy"), load_recipe("float32"), tmp_path / "out")
+    assert "--trust-source" in caught.value.hint and not (tmp_path / "out").exists()
+
+
+def test_identity_is_the_content_of_all_files(models: Path) -> None:
+    source = load_source(models / "one")
+    variables = models / "one" / "variables" / "variables.index"
+    content = variables.read_bytes()
+    variables.write_bytes(content + b" ")
+    assert load_source(models / "one").sha256 != source.sha256
+    variables.write_bytes(content)
+
+
+def test_damage_is_said(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"\x0a\xff\xff")
+    with pytest.raises(UnsupportedModelError, match="not a readable SavedModel"):
+        convert(load_source(tmp_path), load_recipe("float32"), tmp_path / "out")

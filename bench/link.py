@@ -9,6 +9,8 @@ the arena with the build's. A session may end with an error that says so; one th
 number that is not the truth is counted as wrong, and the program then exits with 1.
 
 Rates are probabilities a byte and direction, a quarter each of flips, drops, duplicates and delays.
+A second table is that of whole lines of several speeds (`--bauds`): inferences a second, and how
+much of the time the line itself takes.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from tinydeploy.cli import wiring
 from tinydeploy.cli.arrays import random_inputs
 from tinydeploy.cli.render import table
 from tinydeploy.devices.catalogue import find
-from tinydeploy.devices.faulty import Damage, FaultyPort
+from tinydeploy.devices.faulty import Damage, FaultyPort, SlowPort
 from tinydeploy.devices.link import Link, SocketPort
 from tinydeploy.devices.loopback import NativeFirmware
 from tinydeploy.devices.measure import measure
 from tinydeploy.devices.session import Session
+from tinydeploy.devices.streaming import seconds_on_the_line
 from tinydeploy.errors import TinydeployError
 from tinydeploy.store import write_json
 from tinydeploy.tflite import read_graph
@@ -43,6 +46,7 @@ from tinydeploy.types import Build, DeviceProfile
 
 MODEL = Path(__file__).resolve().parents[1] / "tests" / "models" / "dscnn_int8.tflite"
 SAMPLES = 3
+SPEED_S = 3.0
 LATENCY_US = (1250.0, 1300.0, 1275.0)
 ENERGY_UJ = (41.5, 42.75, 42.1)
 SCRIPT = "latency_us=1250,1300,1275 energy_nj=41500,42750,42100"
@@ -101,6 +105,32 @@ def session(
             )
 
 
+def at_speed(
+    build: Build, inputs: list[np.ndarray], truth: list[np.ndarray], baudrate: int
+) -> dict[str, Any]:
+    """Inferences over a line of this speed without damage."""
+    row = b"".join(x[0].tobytes() for x in inputs)
+    expected = tuple(t[0].tobytes() for t in truth)
+    with NativeFirmware(build.elf, SCRIPT) as firmware:
+        host, port = firmware.url.removeprefix("socket://").split(":")
+        slow = SlowPort(SocketPort(host, int(port)), baudrate)
+        with Link(slow, firmware.url, baudrate) as link:
+            talk = Session(link)
+            identity = talk.identify()
+            count, started = 0, time.perf_counter()
+            while count < 3 or time.perf_counter() - started < SPEED_S:
+                if talk.infer(row).outputs != expected:
+                    raise SystemExit(f"a wrong output at {baudrate} baud")
+                count += 1
+            seconds = time.perf_counter() - started
+    return {
+        "baud": baudrate,
+        "inferences_per_s": count / seconds,
+        "of_the_line": seconds_on_the_line(identity, count, baudrate) / seconds,
+        "resends": talk.resends,
+    }
+
+
 def judge(rate: float, sessions: list[Ended]) -> dict[str, Any]:
     """The figures of one rate."""
     outcomes = Counter(s.outcome for s in sessions)
@@ -130,6 +160,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--sessions", type=int, default=1000)
     parser.add_argument("--rates", default="0,0.001,0.003,0.01,0.02")
+    parser.add_argument("--bauds", default="9600,38400,115200,460800,921600")
     parser.add_argument("--jobs", type=int, default=4, help="sessions at once")
     parser.add_argument("--model", type=Path, default=MODEL)
     options = parser.parse_args()
@@ -154,6 +185,10 @@ def main() -> int:
                         print(f"damage {rate:g}: {len(ended)} sessions", file=sys.stderr)
             rows.append(judge(rate, ended))
             write_json(options.json, {"model": options.model.name, "rates": rows})
+        speeds = [
+            at_speed(build, inputs, truth, int(baud)) for baud in options.bauds.split(",") if baud
+        ]
+    write_json(options.json, {"model": options.model.name, "rates": rows, "speeds": speeds})
     shown = [
         (
             f"{row['damage_per_byte']:.1%}",
@@ -172,6 +207,11 @@ def main() -> int:
     head = ("damage", "sessions", "right", "errors", "wrong", "injected", "resends", "median s",
             "p99 s", "inferences/s")  # fmt: skip
     print(table(head, shown))
+    speed_rows = [
+        (s["baud"], f"{s['inferences_per_s']:.1f}", f"{s['of_the_line']:.0%}", s["resends"])
+        for s in speeds
+    ]
+    print(table(("baud", "inferences/s", "of the line", "resends"), speed_rows))
     return 1 if any(row["wrong"] for row in rows) else 0
 
 

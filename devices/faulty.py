@@ -1,4 +1,4 @@
-"""A line that damages what it carries: for tests of the link, and for `bench/link.py`."""
+"""Lines that damage what they carry, or are slow: for tests of the link and `bench/link.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from tinydeploy.devices.link import Port
+from tinydeploy.devices.link import BITS_A_BYTE, Port
+
+PIECE_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,48 @@ class FaultyPort:
         if rate >= 1:
             return 0
         return int(math.log(1.0 - self._random.random()) / math.log(1.0 - rate))
+
+
+class SlowPort:
+    """A port (see `link.Port`) that carries no more bytes a second than a UART of this speed.
+
+    Ten bits a byte. As with a UART, a write returns at once and its bytes leave one by one.
+    """
+
+    def __init__(self, port: Port, baudrate: int) -> None:
+        self._port = port
+        self._byte_s = BITS_A_BYTE / baudrate
+        self._leaving: deque[tuple[float, bytes]] = deque()
+        self._arriving: deque[tuple[float, bytes]] = deque()
+        self._read_until = self._written_until = 0.0
+
+    def read(self, timeout_s: float) -> bytes:
+        """See Port."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            now = time.monotonic()
+            while self._leaving and self._leaving[0][0] <= now:
+                self._port.write(self._leaving.popleft()[1])
+            if self._arriving and self._arriving[0][0] <= now:
+                return self._arriving.popleft()[1]
+            due = [queue[0][0] for queue in (self._leaving, self._arriving) if queue]
+            if data := self._port.read(max(0.0, min([deadline, *due]) - now)):
+                self._read_until = self._queue(self._arriving, self._read_until, data)
+            elif now >= deadline:
+                return b""
+
+    def write(self, data: bytes) -> None:
+        """See Port."""
+        self._written_until = self._queue(self._leaving, self._written_until, data)
+
+    def close(self) -> None:
+        """See Port."""
+        self._port.close()
+
+    def _queue(self, queue: deque[tuple[float, bytes]], until: float, data: bytes) -> float:
+        until = max(until, time.monotonic())
+        for at in range(0, len(data), PIECE_BYTES):
+            piece = data[at : at + PIECE_BYTES]
+            until += len(piece) * self._byte_s
+            queue.append((until, piece))
+        return until

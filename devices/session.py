@@ -55,6 +55,10 @@ class LayerTime:
     us: int
 
 
+class _OutputsLostError(LinkError):
+    """The outputs of an inference are gone, so that it has to be run again."""
+
+
 def infer_timeout_s(device: DeviceProfile) -> float:
     """Seconds for one inference: `infer_timeout_s` of the board's [emulator] table, or 60."""
     text = device.emulator.get("infer_timeout_s", str(INFER_TIMEOUT_S))
@@ -132,13 +136,21 @@ class Session:
         if len(data) != identity.input_bytes:
             raise ValueError(f"the model takes {identity.input_bytes} bytes, got {len(data)}")
         infer = Request("infer", (1, f"{protocol.crc32(data):08x}"), self._infer_timeout_s)
+        lost: LinkError | None = None
         for _ in range(ATTEMPTS):
             answer, energy_uj = self._attempt(data, infer, meter)
             if answer is None:
                 continue
             if meter is None and "energy" in identity.capabilities:
                 energy_uj = answer.number("nj") / 1000
-            return Inference(self._outputs(identity, answer), answer.number("us"), energy_uj)
+            try:
+                outputs = self._outputs(identity, answer)
+            except _OutputsLostError as e:
+                lost = e
+                continue
+            return Inference(outputs, answer.number("us"), energy_uj)
+        if lost is not None:
+            raise lost
         raise LinkError(
             f"{ATTEMPTS} attempts at one inference were spoilt by a bad line",
             hint="bytes get lost, or the board restarts: check power, cable and baud rate",
@@ -246,7 +258,7 @@ class Session:
         data = answer.data("out") if fits else b"".join(self._chunks(identity))
         right = len(data) == identity.output_bytes
         if not right or answer.text("crc") != f"{protocol.crc32(data):08x}":
-            raise LinkError(
+            raise _OutputsLostError(
                 "the outputs that arrived are not those that the device computed",
                 hint="the board restarted in between: check its power",
             )
@@ -263,7 +275,7 @@ class Session:
 
         answers = self._adapting(requests_for)
         if any(answer.code == protocol.ERR_INPUT for answer in answers):
-            raise LinkError(
+            raise _OutputsLostError(
                 "the device has lost the outputs that it computed",
                 hint="the board restarted in between: check its power",
             )

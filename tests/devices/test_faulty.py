@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import compile_toy, toy_inputs, toy_outputs
 
-from tinydeploy.devices.faulty import Damage, FaultyPort
+from tinydeploy.devices.faulty import Damage, FaultyPort, SlowPort
 from tinydeploy.devices.link import Link, SocketPort
 from tinydeploy.devices.loopback import NativeFirmware
 from tinydeploy.devices.session import Session
@@ -131,6 +131,20 @@ def test_a_damaged_session_gives_the_truth_or_an_error(elf: Path, rate: float, s
                 assert session.counters()["inferences"] == 3
             except TinydeployError as e:
                 assert e.hint
+
+
+@pytest.mark.parametrize("baudrate", [9600, 115_200, 921_600])
+def test_a_slow_line_is_waited_for(elf: Path, baudrate: int) -> None:
+    """At 9,600 baud the answer to `id` alone takes 0.35 s: nothing is sent twice for that."""
+    inputs = toy_inputs(1)
+    with NativeFirmware(elf) as firmware:
+        host, port = firmware.url.removeprefix("socket://").split(":")
+        slow = SlowPort(SocketPort(host, int(port)), baudrate)
+        with Link(slow, "slow", baudrate) as link:
+            session = Session(link)
+            result = session.infer(b"".join(x[0].tobytes() for x in inputs))
+            assert result.outputs == tuple(y[0].tobytes() for y in toy_outputs(inputs))
+            assert session.resends == 0
 
 
 # ---------------------------------------------------------------- the fuzzers' seeds

@@ -52,6 +52,7 @@ def test_a_board_at_any_speed(line: PluggedLine, elf: Path, baudrate: int) -> No
     assert runner.identify(toy_build(elf), toy_board()).board == "loopback"
 
 
+@pytest.mark.qemu
 def test_the_emulated_board_at_the_end_of_a_line(small: Small, tmp_path: Path) -> None:
     """The same session as with QEMU's own runner; its virtual time is no latency."""
     build, device = small("qemu-cortex-m4"), find("qemu-cortex-m4")
@@ -147,6 +148,13 @@ def test_a_board_that_is_unplugged_and_plugged_in_again_goes_on(
     assert attempts == 4
     assert device.latency_us is not None and len(device.latency_us) == 12
     assert not (tmp_path / "j.jsonl").exists()
+
+
+def test_a_board_that_restarts_goes_on(elf: Path, tmp_path: Path) -> None:
+    inputs = toy_inputs(8)
+    with NativeFirmware(elf, "fault=reboot@14") as firmware:
+        device = predictor(elf, firmware.url, tmp_path)
+        assert right(device.predict(inputs), inputs)
 
 
 def test_a_board_that_stays_away_is_an_error_and_nothing_is_lost(

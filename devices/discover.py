@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tinydeploy.devices.link import open_link
@@ -17,7 +18,8 @@ from tinydeploy.devices.session import Session
 from tinydeploy.errors import DeviceError, LinkError
 from tinydeploy.types import DeviceProfile
 
-ASK_TIMEOUT_S = 2.0
+AT_ONCE = 16
+ASK_TIMEOUT_S = 4.0  # opening the port restarts many boards, and some boot loaders take seconds
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,16 @@ def scan(
     if ports:
         known = {device.port: device for device in devices}
         devices = [known.get(port, SerialDevice(port)) for port in ports]
-    found = []
-    for device in devices:
+
+    def look(device: SerialDevice) -> Found:
         fitting = [p for p in profiles if device.usb and device.usb in p.usb]
         names = tuple(profile.name for profile in fitting)
         if ask and (fitting or ports):
-            found.append(_ask(device, names, fitting[0].baud if fitting else 115_200))
-        else:
-            found.append(Found(device, names))
-    return found
+            return _ask(device, names, fitting[0].baud if fitting else 115_200)
+        return Found(device, names)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(look, devices))
 
 
 def _ask(device: SerialDevice, names: tuple[str, ...], baud: int) -> Found:

@@ -12,6 +12,7 @@ import errno
 import select
 import socket
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import urlsplit
@@ -218,10 +219,21 @@ def _open_port(url: str, baudrate: int) -> Port:
     return SocketPort(host, port)
 
 
+def _group(path: str) -> str:
+    """The group that may use a port; Debian's where that cannot be told."""
+    try:
+        return Path(path).group()
+    except (OSError, KeyError):
+        return "dialout"
+
+
 def _cannot_open(url: str, error: OSError) -> LinkError:
     text = str(error)
     if error.errno in (errno.EACCES, errno.EPERM) or "Permission denied" in text:
-        hint = "add yourself to the group that owns it: sudo usermod -aG dialout $USER, log in anew"
+        group = _group(url)
+        hint = (
+            f"add yourself to the group that owns it: sudo usermod -aG {group} $USER, log in anew"
+        )
     elif error.errno == errno.ENOENT or "No such file" in text:
         hint = "is the board plugged in? `python -m serial.tools.list_ports` lists what is there"
     elif error.errno == errno.EBUSY or "busy" in text.lower() or "exclusively" in text:

@@ -191,6 +191,12 @@ def test_a_fault_says_where(board: str, code: str, registers: set[str], tmp_path
         check=True,
     ).stdout
     assert place.startswith("td_model_invoke\n")
+    with Emulator(build.elf, find(board)) as emulator, open_link(emulator.url) as link:
+        with pytest.raises(FirmwareFaultError):
+            Session(link).infer(inputs(1)[0].tobytes())
+        with pytest.raises(FirmwareFaultError) as late:  # a host that comes later hears it too
+            Session(link).identify()
+    assert late.value.registers == caught.value.registers
 
 
 def test_firmware_that_hangs_ends_in_time(tmp_path: Path) -> None:

@@ -166,6 +166,20 @@ def test_hints(monkeypatch: pytest.MonkeyPatch, code: int | None, text: str, hin
     assert hint in caught.value.hint
 
 
+def test_the_hint_names_the_group_that_owns_the_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise serial.SerialException(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(serial, "serial_for_url", refuse)
+    port = tmp_path / "ttyACM0"
+    port.touch()
+    with pytest.raises(LinkError) as caught:
+        open_link(str(port))
+    assert f"usermod -aG {port.group()} " in caught.value.hint
+
+
 @pytest.mark.parametrize("url", ["socket://", "socket://host", "socket://h:99999", "nosuch://x"])
 def test_urls_that_make_no_sense(url: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 
 import pytest
@@ -110,6 +111,16 @@ def test_any_damaged_byte_is_detected() -> None:
             if byte != line[at]:
                 damaged = line[:at] + bytes([byte]) + line[at + 1 :]
                 assert decode_answer(damaged) is None, (at, byte)
+
+
+def test_what_sixteen_bits_let_through() -> None:
+    """Two bytes sent twice: the energy is ten times as large, and the old CRC-16 is the same."""
+    out = "out=00ff102030405060708090a0"
+    sent = f"td 4711 ok n=1 us=1250 nj=41500 crc=78cf1a1c {out}".encode()
+    damaged = f"td 4711 ok n=1 us=1250 nj=415000 crrc=78cf1a1c {out}".encode()
+    assert binascii.crc_hqx(sent, 0xFFFF) == binascii.crc_hqx(damaged, 0xFFFF)
+    assert decode_answer(protocol.frame(sent)) is not None
+    assert decode_answer(damaged + protocol.frame(sent)[-9:]) is None
 
 
 @settings(deadline=None)

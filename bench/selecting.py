@@ -1,10 +1,6 @@
 """Selection on a large registry: 100,000 versions x 20 boards.
 
-<<<<<<<< HEAD:bench/selecting.py
     python bench/selecting.py --json OUT
-========
-    python bench/selection.py --json OUT
->>>>>>>> ee30e69 (Accuracy on the board tested by a kill, restarts and unplugging survived, slow lines measured; the guide to the serial link):bench/selection.py
 
 The candidates are random (seeded), as they come from a registry; loading is making columns of
 them, and is timed apart. Then, for all boards: the choice; one model for the whole fleet; the

@@ -29,6 +29,7 @@ COMMANDS = {
     "register": "Register a variant with its accuracy and footprint.",
     "select": "Choose the smallest sufficient registered variant for a board.",
     "gate": "Judge a model by limits or against the champion, for CI.",
+    "report": "Write one self-contained HTML page about a registered model.",
     "verify": "Re-hash what is registered and find a changed byte.",
     "keys": "Signing keys: new, show, trust.",
     "sign": "Sign a registered version, or a folder with firmware.",

@@ -100,8 +100,13 @@ def inspect(model: Path) -> Inspection:
         tflm_arena_tail_bytes=_bytes(arena, "tail"),
         tflm_arena_origin=str(arena["origin"]) if arena else None,
         tflm_refusal=refusal,
-        layers=tuple(_layer(op, graph) for op in graph.ops),
+        layers=layers(graph),
     )
+
+
+def layers(graph: Graph) -> tuple[Layer, ...]:
+    """Every operator, in order."""
+    return tuple(_layer(op, graph) for op in graph.ops)
 
 
 def _bytes(arena: Mapping[str, int | str], key: str) -> int | None:

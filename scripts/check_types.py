@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("cli", "compiler", "devices", "firmware", "pipeline", "registry")
+ROOMS = ("cli", "compiler", "devices", "firmware", "pipeline", "registry", "report")
 
 
 def link_tree(target: Path) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = ("cli", "compiler", "devices", "firmware", "pipeline", "registry")
+ROOMS = ("cli", "compiler", "devices", "firmware", "pipeline", "registry", "report")
 CORE = "core"
 HEAVY = (
     "tensorflow",

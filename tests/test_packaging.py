@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = ("cli", "compiler", "devices", "firmware", "pipeline", "registry")
+ROOMS = ("cli", "compiler", "devices", "firmware", "pipeline", "registry", "report")
 
 
 def declared(root: Path) -> set[str]:

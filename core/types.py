@@ -74,7 +74,9 @@ class Recipe:
     where no engine computes int4 right. `granularity` says whether weights have a scale a channel
     or one a tensor; `ranges` how an activation's range is found on the calibration set
     (`percentile` percent of the values lie in it). `quantizer` is "tflite" for TensorFlow's own
-    converter, which needs a Keras model or a SavedModel; "auto" takes it where it serves.
+    converter, which needs a Keras model or a SavedModel; "auto" takes it where it serves. `pruned`
+    is the share of weights that become zero, `clusters` the number of values that a layer's weights
+    may have (0: as many as there are).
     """
 
     name: str
@@ -86,6 +88,8 @@ class Recipe:
     ranges: Literal["min-max", "percentile", "mse"] = "min-max"
     percentile: float = 99.99
     quantizer: Literal["auto", "tflite", "litert"] = "auto"
+    pruned: float = 0.0
+    clusters: int = 0
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,16 @@ def load_recipe(name: str | Path) -> Recipe:
             f"{path}: percentile = {recipe.percentile}",
             hint="above 50, at most 100; 99.99 is usual",
         )
+    if not 0 <= recipe.pruned < 1 or not (recipe.clusters == 0 or 2 <= recipe.clusters <= 256):
+        raise UsageError(
+            f"{path}: pruned = {recipe.pruned}, clusters = {recipe.clusters}",
+            hint="pruned is a share below 1, clusters from 2 to 256",
+        )
+    if (recipe.pruned or recipe.clusters) and recipe.weights != "int8":
+        raise UsageError(
+            f"{path}: weights = {recipe.weights!r} are neither pruned nor clustered",
+            hint='use weights = "int8"',
+        )
     simple = (recipe.weights, recipe.granularity, recipe.ranges) == ("int8", "channel", "min-max")
     if recipe.quantizer == "tflite" and quantized and not simple:
         raise UsageError(

@@ -11,9 +11,11 @@ from pathlib import Path
 from tinydeploy import plugins
 from tinydeploy.pipeline.artifact import save_artifact
 from tinydeploy.pipeline.checks import require_deployable, require_recipe
+from tinydeploy.pipeline.convert import weights
 from tinydeploy.pipeline.convert.converted import Converted
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.pipeline.metrics import metric_of
+from tinydeploy.pipeline.prepare import prepare
 from tinydeploy.store import sha256_bytes
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Artifact, InputDescription, ModelSource, Recipe, Task
@@ -51,6 +53,10 @@ def convert(
     )
     model = converted.model
     graph = read_graph(model)
+    if (recipe.pruned or recipe.clusters) and used is not None:
+        inputs = prepare(used.x, graph.tensors[graph.inputs[0]], description)
+        model = weights.reduced(model, inputs, recipe.pruned, recipe.clusters)
+        graph = read_graph(model)
     require_deployable(graph)
     require_recipe(graph, recipe)
     artifact = Artifact(

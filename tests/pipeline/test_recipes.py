@@ -19,7 +19,8 @@ calibration_samples = 20
 
 def test_every_recipe_of_the_package_is_valid() -> None:
     assert set(recipe_names()) == {
-        "as-is", "float32", "int16x8", "int4-weights", "int8", "int8-mse", "int8-per-tensor",
+        "as-is", "clustered", "float32", "int16x8", "int4-weights", "int8", "int8-mse",
+        "int8-per-tensor", "pruned",
         "int8-percentile",
     }  # fmt: skip
     for name in recipe_names():

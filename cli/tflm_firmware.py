@@ -13,7 +13,8 @@ from tinydeploy.cli import options, wiring
 from tinydeploy.cli.arrays import random_inputs
 from tinydeploy.errors import DeviceError
 from tinydeploy.tflite import read_graph
-from tinydeploy.types import Build, DeviceProfile
+from tinydeploy.ports import Builder
+from tinydeploy.types import Build, Compiled, DeviceProfile
 
 # While it allocates it may need a little more than what it reports afterwards.
 SLACK_BYTES = (0, 64, 128, 256, 384, 512, 768, 1024)
@@ -67,3 +68,20 @@ def build(
                 if slack == SLACK_BYTES[-1]:
                     raise
         return fitted
+
+
+class MeasuringBuilder:
+    """A Builder for `deploy`: what it is given was compiled with the arena that the host measured,
+    and is compiled again with the one that the board needs."""
+
+    def __init__(self, builder: Builder, library: str) -> None:
+        """`builder` loads what was built; `library` names TFLite-Micro."""
+        self._builder, self._library = builder, library
+
+    def build(self, compiled: Compiled, model: Path, device: DeviceProfile, out: Path) -> Build:
+        """See the port, and `build`."""
+        return build(model, device, out, library=self._library)
+
+    def load(self, directory: Path) -> Build:
+        """See the port."""
+        return self._builder.load(directory)

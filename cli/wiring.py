@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tinydeploy.compiler.aot import AotCompiler
+    from tinydeploy.config import Config
     from tinydeploy.graph import Graph
     from tinydeploy.pipeline.data import Dataset
     from tinydeploy.pipeline.run import Tools
@@ -122,11 +123,16 @@ def _folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def tools(store: MlflowRegistry) -> Tools:
+def tools(config: Config, store: MlflowRegistry) -> Tools:
     """Everything `pipeline.run.deploy` needs."""
     from tinydeploy.pipeline.run import Tools
 
-    return Tools(compiler(), builder(), runner, store, fingerprints())
+    made = builder(config.tflm_lib)
+    if config.engine == "tflm":
+        from tinydeploy.cli.tflm_firmware import MeasuringBuilder
+
+        made = MeasuringBuilder(made, config.tflm_lib)
+    return Tools(compiler(), made, runner, store, fingerprints())
 
 
 # ---------------------------------------------------------------- steps that several commands share

@@ -79,6 +79,8 @@ class Config:
     """Whether sources may bring code (Lambda layers) and read files outside their folders."""
     engine: Engine = "aot"
     optimize: Optimize = "balanced"
+    tflm_lib: str = ""
+    """TFLite-Micro for the `tflm` engine: a folder with its sources, or OWNER/NAME for lib_deps."""
     objective: str = "flash"
     """What "smallest" means: a figure, or a weighted sum (see `objective.py`)."""
     measure_samples: int = 3
@@ -104,6 +106,9 @@ def load_config(path: Path) -> Config:
     values = read_toml(path)
     config = parse(Config, values, path)
     folders = {key: (path.parent / getattr(config, key)).resolve() for key in ("registry", "work")}
+    library = path.parent / config.tflm_lib
+    if config.tflm_lib and library.is_dir():
+        config = dataclasses.replace(config, tflm_lib=str(library.resolve()))
     config = dataclasses.replace(config, **folders)
     if "registry" not in values:
         config = dataclasses.replace(config, registry=default_registry(path.parent))

@@ -249,6 +249,7 @@ class _Flow:
             "device": to_json(device),
             "engine": config.engine,
             "optimize": config.optimize,
+            "tflm_lib": config.tflm_lib if config.engine == "tflm" else "",
         }
 
         def make(folder: Path) -> None:

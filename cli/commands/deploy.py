@@ -32,6 +32,8 @@ def _path(name: str, text: str, multiple: bool = False) -> Any:
 @_path("--calibration", "Representative data for quantization.")
 @_path("--test", "Data looked at once, for the chosen.")
 @click.option("--task", type=click.Choice(["classify", "regress", "anomaly"]))
+@click.option("--engine", type=click.Choice(["aot", "tflm"]), help="aot, or the file's.")
+@options.TFLM_LIB
 @options.OBJECTIVE
 @options.LIMITS
 @click.option("--registry", type=options.RegistryType(), metavar="DIR|URL",
@@ -51,7 +53,7 @@ def command(config: Path | None, as_json: bool, **given: Any) -> None:
     devices = wiring.devices(settings.devices, settings.profiles)
     progress = options.progress
     store = wiring.registry(settings.registry)
-    result = deploy(settings, devices, wiring.tools(store), progress)
+    result = deploy(settings, devices, wiring.tools(settings, store), progress)
     if as_json:
         print_json(summary(result))
     else:
@@ -73,7 +75,7 @@ def _settings(path: Path | None, given: dict[str, Any]) -> Any:
     """The configuration file with the options laid over it, or the options alone."""
     from tinydeploy.config import Config, DataConfig, LimitsConfig, default_registry, load_config
 
-    given = {k: v for k, v in given.items() if v not in (None, ())}
+    given = {k: v for k, v in given.items() if v not in (None, (), "")}
     limits = {k: given.pop(k) for k in LimitsConfig.__dataclass_fields__ if k in given}
     data = {k: given.pop(k) for k in DataConfig.__dataclass_fields__ if k in given}
     if path is None and DEFAULT_CONFIG.exists() and not given.get("sources"):

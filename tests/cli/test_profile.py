@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from tinydeploy.cli.main import cli, run
+from tinydeploy.errors import NoSufficientVariantError
 from tinydeploy.tflite import read_graph
 
 INT8 = Path(__file__).resolve().parents[1] / "models" / "dscnn_int8.tflite"
@@ -76,3 +77,35 @@ def test_tflm_without_a_library_says_what_it_needs(
     assert run(words) == 2
     assert "hint: --tflm-lib or TINYDEPLOY_TFLM_LIB" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_deploy_builds_around_the_library_that_the_file_names(
+    tflm_stub: Path, tmp_path: Path
+) -> None:
+    """The stub computes nothing, so its variant is measured and rejected for its outputs."""
+    graph = read_graph(INT8)
+    shape = graph.tensors[graph.inputs[0]].shape[1:]
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(4, *shape)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x, y=np.arange(4))
+    config = tmp_path / "tinydeploy.toml"
+    config.write_text(
+        f"""
+name = "stub"
+sources = ["{INT8}"]
+devices = ["{LOOPBACK}"]
+recipes = ["int8"]
+engine = "tflm"
+tflm_lib = "{tflm_stub.name}"
+data = {{ validation = "data.npz", calibration = "data.npz" }}
+"""
+    )
+    words = ["deploy", "--config", str(config), "--json"]
+    result = CliRunner().invoke(cli, words)
+    found = json.loads(result.stdout)
+    assert isinstance(result.exception, NoSufficientVariantError)
+    (variant,) = found["variants"]
+    (board,) = variant["boards"]
+    assert board["build"]["engine"] == "tflm"
+    assert board["build"]["footprint"]["ram"]["arena"] == 4096
+    assert board["measurement"]["outputs_compared"] == 3

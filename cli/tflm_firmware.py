@@ -12,8 +12,8 @@ from pathlib import Path
 from tinydeploy.cli import options, wiring
 from tinydeploy.cli.arrays import random_inputs
 from tinydeploy.errors import DeviceError
-from tinydeploy.tflite import read_graph
 from tinydeploy.ports import Builder
+from tinydeploy.tflite import read_graph
 from tinydeploy.types import Build, Compiled, DeviceProfile
 
 # While it allocates it may need a little more than what it reports afterwards.

@@ -4,7 +4,8 @@
         [--engine tflm --tflm-lib DIR]
 
 Measures the int8 models of MLPerf Tiny (in `../shared`, or the folder that TINYDEPLOY_SHARED
-names), the small models of the tests and the nets of the example. Every model is built, run with
+names), models of other families (engine_families.py), the small models of the tests and the nets
+of the example. Every model is built, run with
 20 random inputs and compared with TFLite-Micro on the host, byte for byte. Engine RAM is arena +
 input and output + the engine's statics + the stack's high-water mark; engine flash is weights +
 tables + code. --engine tflm measures TFLite-Micro itself instead.
@@ -29,6 +30,7 @@ from statistics import median_low
 from typing import Any
 
 import numpy as np
+from engine_families import family_models
 from engine_goals import BASELINES, counts, judge, means, ratios, read_baseline
 
 from tinydeploy.cli import wiring
@@ -82,6 +84,7 @@ def default_models() -> dict[str, Path]:
     if missing := [str(path) for path in models.values() if not path.is_file()]:
         print(f"not measured, since they are not there: {', '.join(missing)}", file=sys.stderr)
     found = {name: path for name, path in models.items() if path.is_file()}
+    found |= family_models(SHARED)
     small = sorted((ROOT / "tests" / "models").glob("*_int8.tflite"))
     return found | {p.stem: p for p in small} | example_models()
 
@@ -121,11 +124,23 @@ def load(name: str, path: Path) -> Case:
         limits = np.iinfo(tensor.dtype)
         half = (SAMPLES // 2, *shape)
         wide = rng.integers(limits.min, limits.max + 1, half)
-        near = rng.normal(tensor.zero_points[0], limits.max / 4, half).round()
+        middle = tensor.zero_points[0] if tensor.zero_points else 0
+        near = rng.normal(middle, limits.max / 4, half).round()
         both = np.concatenate([wide, np.clip(near, limits.min, limits.max)])
         inputs.append(both.astype(tensor.dtype))
     with TfliteMicro(path) as interpreter:
         return Case(name, path, graph, inputs, interpreter.predict(inputs))
+
+
+def load_all(models: dict[str, Path]) -> tuple[list[Case], dict[str, str]]:
+    """The models that TFLite-Micro runs, and why it refuses the others."""
+    cases, refused = [], {}
+    for name, path in models.items():
+        try:
+            cases.append(load(name, path))
+        except TinydeployError as error:
+            refused[name] = error.message
+    return cases, refused
 
 
 @dataclass(frozen=True)
@@ -211,6 +226,31 @@ def add_ratios(row: dict[str, Any], baseline: dict[tuple[str, str, str], dict[st
     row["counts"] = counts(row["ratios"])
 
 
+_COMPILE = """
+import sys, time, pathlib
+start = time.perf_counter()
+from tinydeploy.cli import wiring
+device = wiring.devices(["qemu-cortex-m4"])["qemu-cortex-m4"]
+wiring.compiler().compile(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), device=device)
+print(round(time.perf_counter() - start, 2), "tensorflow" in sys.modules)
+"""
+
+
+def compiling(models: dict[str, Path], refused: dict[str, str]) -> dict[str, float]:
+    """Seconds to compile the largest model, its imports included; without TensorFlow."""
+    runnable = {name: path for name, path in models.items() if name not in refused}
+    if not runnable:
+        return {}
+    name = max(runnable, key=lambda n: runnable[n].stat().st_size)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", _COMPILE, str(runnable[name]), f"{folder}/out"]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    seconds, imported = answer.split()
+    if imported != "False":
+        raise SystemExit("compiling imports TensorFlow")
+    return {name: float(seconds)}
+
+
 def _per_mac(row: dict[str, Any]) -> float | None:
     instructions = row.get("instructions")
     return round(instructions / row["macs"], 4) if instructions and row["macs"] else None
@@ -269,7 +309,8 @@ def main() -> None:
     engine = Engine(options.engine, options.tflm_lib)
     levels = options.optimize or (["balanced"] if options.engine == "tflm" else None)
     runs: list[Callable[[], dict[str, Any]]] = []
-    for case in [load(name, path) for name, path in models.items()]:
+    cases, refused = load_all(models)
+    for case in cases:
         for core in options.cores:
             for level in levels or (LEVELS if core == "m4" else ("balanced",)):
                 runs.append(partial(measure, case, core, level, engine))
@@ -279,9 +320,19 @@ def main() -> None:
     for row in rows:
         add_ratios(row, baseline)
     verdicts = judge(rows)
-    result = {"rows": rows, "geometric_means": means(rows), "goals": verdicts}
+    result = {
+        "rows": rows,
+        "refused": refused,
+        "geometric_means": means(rows),
+        "goals": verdicts,
+        "compiling": compiling(models, refused),
+    }
     options.json.write_text(json.dumps(result, indent=2) + "\n")
     show(rows, verdicts)
+    for name, message in refused.items():
+        print(f"{name}: {message}")
+    for name, seconds in result["compiling"].items():
+        print(f"compiling {name}, the largest model: {seconds} s in a new process")
     if wrong := [r for r in rows if r.get("samples") and r["outputs_equal"] != r["samples"]]:
         raise SystemExit(f"{len(wrong)} of {len(rows)} rows do not equal TFLite-Micro")
 

@@ -225,7 +225,8 @@ class Exchange:
         if not self._heard_answer:
             return LinkError(
                 f"no firmware answers on {self._link.name}.{self._heard()}",
-                hint="is the build flashed, the port the right one, the baud rate 115200?",
+                hint="is the build flashed, the port the right one, --baud the firmware's? of an "
+                "emulator: does another client hold its line?",
             )
         return LinkError(
             f"the firmware did not answer {request.name!r} within {request.timeout_s:g} s."

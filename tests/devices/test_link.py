@@ -109,6 +109,19 @@ def test_a_serial_device_through_pyserial() -> None:
             os.close(master)
 
 
+def test_a_terminal_that_another_program_holds() -> None:
+    """That of another user, whose lock file is not ours to see."""
+    master, slave = os.openpty()
+    try:
+        with open_link(os.ttyname(slave)):
+            with pytest.raises(LinkError, match="cannot open") as caught:
+                open_link(os.ttyname(slave))
+            assert "another program" in caught.value.hint
+    finally:
+        os.close(slave)
+        os.close(master)
+
+
 def test_a_socket_and_its_end() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         link = open_link(f"socket://127.0.0.1:{server.getsockname()[1]}")

@@ -249,6 +249,7 @@ _ORDERS: dict[str, Callable[[Call], Overlap | None]] = {
     "td_max_pool_s8_mve": _pool,
     "td_matmul_s8_mve": _matmul_pairs,
     "td_conv_s8_mve": _conv_tall,
+    "td_patch_conv_s8_mve": _conv_columns,
     "td_depthwise_s8_mve": _depthwise_lines,
     "td_depthwise_column_s8_mve": _depthwise_column,
 }

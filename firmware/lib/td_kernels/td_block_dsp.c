@@ -208,14 +208,14 @@ TD_DEFINE_TRIPLE_OF(td_triple_w16_relu_dsp, TD_W16, TD_REQUANT_RELU)
             "mov r12, r4\n"                                    \
             "add r5, r5, r4\n"                                 \
             "add r2, r1, r6, lsl #4\n"                         \
-            TD_ENTRY(4, bytes, "r3")                           \
+            TD_ENTRY(8, bytes, "r3")                           \
             "push {r5, r8}\n"                                  \
             "push {r1, r2, r3, r7}\n"                          \
             "1: ldmia r12!, {r0-r3}\n"                         \
             "ldr lr, [sp]\n"                                   \
             "ldr pc, [sp, #8]\n"                               \
             ".balign 4\n"                                      \
-            "2: .rept 4\n"                                     \
+            "2: .rept 8\n"                                     \
             STEP                                               \
             ".endr\n"                                          \
             "ldr r4, [sp, #4]\n"                               \

@@ -9,9 +9,17 @@
 #define TD_PACKED_Z1 10     /* and in the second: TD_PACKED_Z1 + 32 - TD_PACKED_Z0 = TD_PACKED_Z0 */
 #define TD_PACKED_CHANNELS 4
 
-/* What the words of `steps` inputs give with channel c of a group: sums[2 * c], sums[2 * c + 1]. */
+/* Groups of channels whose sums are made together: as many as there are registers for. */
+#if defined(__riscv)
+#define TD_PACKED_GROUPS 2
+#else
+#define TD_PACKED_GROUPS 1
+#endif
+
+/* What the words of `steps` inputs give with channel c of a block: sums[2 * c], sums[2 * c + 1]. The
+ * weights of its second group, if it has one, lie `next` bytes behind those of the first. */
 void td_packed_sums(const uint32_t *column, const int8_t *weights, uint32_t steps,
-                    uint32_t *sums);
+                    uint32_t *sums, uint32_t next);
 
 /* Packs `count` inputs of three pixels; returns the column's end. */
 uint32_t *td_packed_pack(uint32_t *column, const int8_t *x, const int8_t *y, const int8_t *z,

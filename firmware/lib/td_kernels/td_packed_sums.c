@@ -24,7 +24,8 @@
 __attribute__((naked)) void
 td_packed_sums(__attribute__((unused)) const uint32_t *column,
                __attribute__((unused)) const int8_t *weights,
-               __attribute__((unused)) uint32_t steps, __attribute__((unused)) uint32_t *sums)
+               __attribute__((unused)) uint32_t steps, __attribute__((unused)) uint32_t *sums,
+               __attribute__((unused)) uint32_t next)
 {
     __asm__ volatile(
         "push {r3-r11, lr}\n"
@@ -57,9 +58,59 @@ td_packed_sums(__attribute__((unused)) const uint32_t *column,
         "add sp, sp, #8\n"
         "pop {r4-r11, pc}\n");
 }
-#else
-void td_packed_sums(const uint32_t *column, const int8_t *weights, uint32_t steps, uint32_t *sums)
+#elif TD_PACKED_GROUPS == 2
+/* Channel c of a group. */
+#define TD_CHANNEL(s, from, c)                  \
+    do {                                        \
+        uint32_t w = (uint32_t)(from)[c];       \
+        (s##c##0) += w * xz;                    \
+        (s##c##1) += w * yz;                    \
+    } while (0)
+
+/* One step a round: of two GCC keeps some of the sums on the stack. */
+void td_packed_sums(const uint32_t *column, const int8_t *weights, uint32_t steps, uint32_t *sums,
+                    uint32_t next)
 {
+    const int8_t *second = weights + next;
+    uint32_t a00 = 0, a01 = 0, a10 = 0, a11 = 0, a20 = 0, a21 = 0, a30 = 0, a31 = 0;
+    uint32_t b00 = 0, b01 = 0, b10 = 0, b11 = 0, b20 = 0, b21 = 0, b30 = 0, b31 = 0;
+    const uint32_t *end = column + 2 * steps;
+    do {
+        uint32_t xz = column[0], yz = column[1];
+        TD_CHANNEL(a, weights, 0);
+        TD_CHANNEL(a, weights, 1);
+        TD_CHANNEL(a, weights, 2);
+        TD_CHANNEL(a, weights, 3);
+        TD_CHANNEL(b, second, 0);
+        TD_CHANNEL(b, second, 1);
+        TD_CHANNEL(b, second, 2);
+        TD_CHANNEL(b, second, 3);
+        column += 2;
+        weights += TD_PACKED_CHANNELS;
+        second += TD_PACKED_CHANNELS;
+    } while (column != end);
+    sums[0] = a00;
+    sums[1] = a01;
+    sums[2] = a10;
+    sums[3] = a11;
+    sums[4] = a20;
+    sums[5] = a21;
+    sums[6] = a30;
+    sums[7] = a31;
+    sums[8] = b00;
+    sums[9] = b01;
+    sums[10] = b10;
+    sums[11] = b11;
+    sums[12] = b20;
+    sums[13] = b21;
+    sums[14] = b30;
+    sums[15] = b31;
+}
+#else
+void td_packed_sums(const uint32_t *column, const int8_t *weights, uint32_t steps, uint32_t *sums,
+                    uint32_t next)
+{
+    (void)next;
     uint32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0, c0 = 0, c1 = 0, d0 = 0, d1 = 0;
     for (; steps > 0; steps--, column += 2, weights += TD_PACKED_CHANNELS) {
         uint32_t xz = column[0], yz = column[1];

@@ -3,15 +3,18 @@
 
 #include "td_bytes.h"
 
-/* Sums of all parts of the depth but the last, for a group; moves both pointers to the last. */
+/* Channels of a block. */
+#define TD_BLOCK (TD_PACKED_GROUPS * TD_PACKED_CHANNELS)
+
+/* Sums of all parts of the depth but the last, for a block; moves both pointers to the last. */
 static void earlier_parts(const struct td_product_packed *p, const uint32_t **column,
-                          const int8_t **weights, struct td_packed *carry)
+                          const int8_t **weights, uint32_t next, struct td_packed *carry)
 {
-    uint32_t sums[2 * TD_PACKED_CHANNELS];
-    memset(carry, 0, TD_PACKED_CHANNELS * sizeof *carry);
+    uint32_t sums[2 * TD_BLOCK];
+    memset(carry, 0, TD_BLOCK * sizeof *carry);
     for (uint32_t left = p->depth; left > p->part_depth; left -= p->part_depth) {
-        td_packed_sums(*column, *weights, p->part_depth, sums);
-        for (uint32_t c = 0; c < TD_PACKED_CHANNELS; c++) {
+        td_packed_sums(*column, *weights, p->part_depth, sums, next);
+        for (uint32_t c = 0; c < TD_BLOCK; c++) {
             struct td_packed part = td_packed_split(sums + 2 * c);
             carry[c].x += part.x;
             carry[c].y += part.y;
@@ -22,14 +25,14 @@ static void earlier_parts(const struct td_product_packed *p, const uint32_t **co
     }
 }
 
-/* Outputs of a group of channels. `relu`: none is below out_zero. `carry` may be missing. */
-TD_INLINE void finish_group(const struct td_scale_packed *s, uint32_t c, uint32_t channels,
+/* Outputs of a block of channels. `relu`: none is below out_zero. `carry` may be missing. */
+TD_INLINE void finish_block(const struct td_scale_packed *s, uint32_t c, uint32_t channels,
                             const uint32_t *sums, const struct td_packed *carry, int relu,
                             int8_t *out_x, int8_t *out_y, int8_t *out_z)
 {
     const int32_t *factors = s->factors + 2 * c;
     const int8_t *right = s->right + c;
-    uint32_t end = channels - c < TD_PACKED_CHANNELS ? channels : c + TD_PACKED_CHANNELS;
+    uint32_t end = channels - c < TD_BLOCK ? channels : c + TD_BLOCK;
     int32_t zero_and_half = 2 * s->out_zero + 1;
     do {
         struct td_packed t = td_packed_split(sums);
@@ -54,24 +57,27 @@ TD_INLINE void finish_group(const struct td_scale_packed *s, uint32_t c, uint32_
 void td_packed_pixels(const struct td_product_packed *p, const uint32_t *column, int8_t *out_x,
                       int8_t *out_y, int8_t *out_z)
 {
-    uint32_t sums[2 * TD_PACKED_CHANNELS];
-    struct td_packed carry[TD_PACKED_CHANNELS];
+    uint32_t sums[2 * TD_BLOCK];
+    struct td_packed carry[TD_BLOCK];
     const int8_t *weights = p->weights;
     uint32_t parted = p->depth > p->part_depth;
     uint32_t last = parted ? (p->depth - 1) % p->part_depth + 1 : p->depth;
     int relu = p->scale.out_min >= p->scale.out_zero;
-    for (uint32_t c = 0; c < p->channels; c += TD_PACKED_CHANNELS) {
+    uint32_t group = TD_PACKED_CHANNELS * p->depth;
+    for (uint32_t c = 0; c < p->channels; c += TD_BLOCK, weights += TD_PACKED_GROUPS * group) {
         const uint32_t *from = column;
+        const int8_t *of_part = weights;
+        /* Without a second group the first is computed twice. */
+        uint32_t next = p->channels - c > TD_PACKED_CHANNELS ? group : 0;
         if (parted)
-            earlier_parts(p, &from, &weights, carry);
-        td_packed_sums(from, weights, last, sums);
-        weights += TD_PACKED_CHANNELS * last;
+            earlier_parts(p, &from, &of_part, next, carry);
+        td_packed_sums(from, of_part, last, sums, next);
         if (parted)
-            finish_group(&p->scale, c, p->channels, sums, carry, 0, out_x, out_y, out_z);
+            finish_block(&p->scale, c, p->channels, sums, carry, 0, out_x, out_y, out_z);
         else if (relu)
-            finish_group(&p->scale, c, p->channels, sums, 0, 1, out_x, out_y, out_z);
+            finish_block(&p->scale, c, p->channels, sums, 0, 1, out_x, out_y, out_z);
         else
-            finish_group(&p->scale, c, p->channels, sums, 0, 0, out_x, out_y, out_z);
+            finish_block(&p->scale, c, p->channels, sums, 0, 0, out_x, out_y, out_z);
     }
 }
 

@@ -39,14 +39,18 @@ class Layers(LayerMaker):
         padding: str = "SAME",
         dilation: int = 1,
         batches: int = 1,
+        after: int = -1,
     ) -> Layer:
-        """CONV_2D with so many output channels, DEPTHWISE_CONV_2D with none given."""
+        """CONV_2D with so many output channels, DEPTHWISE_CONV_2D with none given.
+
+        Its input is tensor `after`, or a new one.
+        """
         size = [
             -(-n // s) if padding == "SAME" else (n - (k - 1) * dilation - 1) // s + 1
             for n, k, s in zip(image, kernel, stride, strict=False)
         ]
         out = channels or image[2]
-        x = self.tensor((batches, *image))
+        x = after if after >= 0 else self.tensor((batches, *image))
         shape = (channels, *kernel, image[2]) if channels else (1, *kernel, out)
         weights, scales = self.weights(shape, True, 0 if channels else 3)
         bias = self.bias(out, scales)

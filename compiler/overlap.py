@@ -178,6 +178,14 @@ def _depthwise_groups(call: Call) -> Overlap:
     return _by_channel(call.params["window"], 1)
 
 
+def _depthwise_coded(call: Call) -> Overlap:
+    """All weights are decoded first."""
+    layer = call.params["layer"]
+    if layer["multiplier"] == 1:
+        return _by_channel(layer["window"], 1)
+    return _distance(_pixel_ends(layer["window"], 1), _needs(layer["window"], 1).reshape(-1))
+
+
 def _depthwise_lines(call: Call) -> Overlap:
     """Sixteen channels of a line after the other, each reads all of the line's rows."""
     return _distance(*_lines(call.params["window"], 1))
@@ -236,6 +244,7 @@ _ORDERS: dict[str, Callable[[Call], Overlap | None]] = {
     "td_dequantize_s8": _elements(1, 4),
     "td_pad": _pad,
     "td_matmul_s8_coded": _matmul_coded,
+    "td_depthwise_s8_coded": _depthwise_coded,
     "td_conv_s8_coded": _conv_coded,
     "td_matmul_s8_packed": _matmul_columns,
     "td_conv_s8_packed": _conv_columns,

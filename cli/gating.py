@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinydeploy.cli import options, wiring
-from tinydeploy.errors import DoesNotFitError, RegistryError, UnsupportedModelError
-from tinydeploy.pipeline.gate import Limit, Verdict, judge
+from tinydeploy.errors import (
+    DoesNotFitError,
+    RegistryError,
+    UnsupportedModelError,
+    UsageError,
+)
+from tinydeploy.pipeline import evidence
+from tinydeploy.pipeline.gate import METRIC, Limit, Verdict, judge
 from tinydeploy.types import Artifact, Candidate, DeviceProfile, Evaluation
 
 if TYPE_CHECKING:
@@ -35,19 +41,47 @@ class Gate:
     engine: str
     optimize: str
     tflm_lib: str
+    confidence: float | None = None
 
     def verdict(self, device: DeviceProfile, limits: Mapping[str, Limit]) -> Verdict:
         """Build the model for a board, run it there, and judge it. Raises what these raise."""
-        champion = self.champion(device.name)
-        return judge(device.name, self.on_board(device), limits, champion)
+        champion, theirs = self.champion(device.name)
+        unproven = self.unproven(limits.get(METRIC), champion, theirs)
+        return judge(device.name, self.on_board(device), limits, champion, unproven)
 
-    def champion(self, board: str) -> Candidate | None:
-        """What the alias of the board points to, its metric on the same data as the model's.
+    def unproven(
+        self, limit: Limit | None, champion: Candidate | None, theirs: Evaluation | None
+    ) -> str:
+        """Why the samples do not show that a limit relative to the champion's metric holds.
+
+        Empty if they do, and without a confidence. Raises UsageError for a confidence that has
+        nothing to be about.
+        """
+        if self.confidence is None:
+            return ""
+        if (
+            limit is None
+            or limit.kind == "absolute"
+            or not (champion and theirs and self.evaluation)
+        ):
+            raise UsageError(
+                "--confidence needs --min-accuracy as a distance to a champion",
+                hint='--name NAME --data DATA --min-accuracy "-0.01" --confidence 0.95',
+            )
+        allowed = limit.bound(theirs.value) or 0.0
+        margin = theirs.value - allowed if champion.higher_is_better else allowed - theirs.value
+        found = evidence.compare(theirs, self.evaluation, margin, self.confidence, champion.name)
+        if isinstance(found, str):
+            return f"no evidence: {found}"
+        return "" if found.proof == "sufficient" else evidence.words(found, theirs.metric)
+
+    def champion(self, board: str) -> tuple[Candidate | None, Evaluation | None]:
+        """What the alias of the board points to, evaluated on the same data as the model.
 
         Raises RegistryError if a model was named and nothing of it is selected for the board.
         """
         if not self.name:
-            return None
+            return None, None
         found = self.store.view(self.name).champion(board)
         if found is None:
             raise RegistryError(
@@ -55,14 +89,14 @@ class Gate:
                 hint="deploy or select first, or gate by plain numbers, without --name",
             )
         if self.data is None or self.evaluation is None:
-            return dataclasses.replace(found, value=None)
+            return dataclasses.replace(found, value=None), None
         theirs = self.store.evaluation(self.name, found.version)
         ours = self.evaluation
         if (theirs.data_sha256, theirs.metric) != (ours.data_sha256, ours.metric):
             options.progress(f"evaluate the champion of {board}, {found.name}, on the same data")
             artifact = self.store.artifact(self.name, found.version)
             theirs = wiring.evaluate(artifact, self.data, "aot")
-        return dataclasses.replace(found, metric=theirs.metric, value=theirs.value)
+        return dataclasses.replace(found, metric=theirs.metric, value=theirs.value), theirs
 
     def on_board(self, device: DeviceProfile) -> Candidate:
         """The model's figures on a board; blocked if it is too large or cannot be compiled."""

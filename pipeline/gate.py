@@ -8,6 +8,7 @@ origins are never compared.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -120,9 +121,11 @@ def judge(
     model: Candidate,
     limits: Mapping[str, Limit],
     champion: Candidate | None = None,
+    unproven: str = "",
 ) -> Verdict:
     """Judge a model on a board by `limits`, whose keys are those of FIGURES.
 
+    `unproven` says why the samples do not show that a limit on the metric holds; it fails then.
     `model.blocked` (too large for the board, an operator that is missing) fails, and so do outputs
     that differ from the host's. Raises UsageError for an unknown key, and for a limit relative to
     a champion that is not there.
@@ -140,6 +143,8 @@ def judge(
     if model.blocked:
         return Verdict(board, (), title, model.blocked)
     checks = [_outputs(model), *(_check(key, model, limits.get(key), champion) for key in FIGURES)]
+    if unproven and METRIC in limits:
+        checks[1] = dataclasses.replace(checks[1], reason=unproven)
     shown = [c for c in checks if c.value is not None or c.champion is not None or c.limit]
     return Verdict(board, tuple(shown), title)
 

@@ -38,6 +38,8 @@ def _limits(function: Any) -> Any:
 @click.option("--name", default="", help="Registered model whose alias <board> is the champion.")
 @_limits
 @click.option("--data", type=click.Path(path_type=Path), metavar="DATA", help="Labelled samples.")
+@click.option("--confidence", type=float, metavar="C",
+              help="Show a relative --min-accuracy by a paired test (0.95).")  # fmt: skip
 @click.option("--samples", type=click.IntRange(1), default=3, show_default=True,
               help="Samples sent to each board.")  # fmt: skip
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="JUnit XML.")
@@ -54,6 +56,7 @@ def command(
     boards: tuple[str, ...],
     name: str,
     data: Path | None,
+    confidence: float | None,
     samples: int,
     junit: Path | None,
     engine: str,
@@ -87,7 +90,7 @@ def command(
     evaluation = wiring.evaluate(artifact, dataset, "aot") if dataset else None
     store = wiring.registry(registry)
     gate = Gate(
-        artifact, dataset, evaluation, store, name, samples, engine, optimize, tflm_lib
+        artifact, dataset, evaluation, store, name, samples, engine, optimize, tflm_lib, confidence
     )  # fmt: skip
     verdicts, broken = [], None
     for board, device in devices.items():

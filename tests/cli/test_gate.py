@@ -74,6 +74,20 @@ def test_a_model_larger_than_allowed_fails_with_the_reason(registry: Path, tmp_p
     assert failure is not None and "is above" in (failure.get("message") or "")
 
 
+def test_a_confidence_wants_more_than_a_few_samples(
+    registry: Path, data: Path, tmp_path: Path
+) -> None:
+    twin = tmp_path / "twin.tflite"  # another file that computes the same
+    twin.write_bytes(INT8.read_bytes() + bytes(4))
+    words = ["--device", "loopback", "--name", "net", "--registry", registry, "--data", data,
+             "--min-accuracy", "-0.02", "--confidence", "0.95"]  # fmt: skip
+    assert gate(INT8, *words).exit_code == 0  # the champion itself loses nothing
+    found = gate(twin, *words)
+    assert isinstance(found.exception, GateError), found.output
+    assert "accuracy loss +0.0000 against dscnn_int8-" in found.exception.message
+    assert "in 40 samples, about 133 samples would decide" in found.stdout
+
+
 @pytest.mark.qemu
 def test_an_emulated_board_counts_instructions() -> None:
     words = [INT8, "--device", "qemu-cortex-m4", "--json", "--samples", "1"]
@@ -91,6 +105,7 @@ def test_an_emulated_board_counts_instructions() -> None:
         (["--min-accuracy", "0.9"], UsageError, "needs --data"),
         (["--max-flash", "2%"], UsageError, "is no limit"),
         (["--max-flash", "+2%"], UsageError, "relative to a champion"),
+        (["--confidence", "0.95"], UsageError, "needs --min-accuracy as a distance"),
         (["--name", "nobody"], RegistryError, "no model called 'nobody'"),
     ],
 )

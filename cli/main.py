@@ -26,6 +26,7 @@ COMMANDS = {
     "measure": "Run built firmware with real inputs; compare and count.",
     "run": "Run a .tflite on a board and save its outputs.",
     "profile": "Take an inference apart, layer by layer.",
+    "mlperf": "Measure by MLPerf Tiny's rules: throughput, accuracy, energy.",
     "register": "Register a variant with its accuracy and footprint.",
     "select": "Choose the smallest sufficient registered variant for a board.",
     "gate": "Judge a model by limits or against the champion, for CI.",

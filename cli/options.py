@@ -36,6 +36,12 @@ TRUST = click.option(
     is_flag=True,
     help="Let the model bring code (Lambda layers) and read files outside its folder.",
 )
+METER = click.option(
+    "--meter",
+    default="",
+    metavar="KIND:ADDRESS",
+    help="Energy meter in the board's supply, for example ppk2:/dev/ttyACM1 (docs/energy.md).",
+)
 PROFILES = click.option(
     "--profiles",
     type=click.Path(path_type=Path),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tinydeploy.graph import Graph
     from tinydeploy.pipeline.data import Dataset
     from tinydeploy.pipeline.run import Tools
-    from tinydeploy.ports import Builder, Predictor, Runner
+    from tinydeploy.ports import Builder, Meter, Predictor, Runner
     from tinydeploy.registry.lifecycle import Lifecycle
     from tinydeploy.registry.mlflow import MlflowRegistry
 
@@ -61,17 +61,30 @@ def builder(tflm_lib: str = "") -> Builder:
     return PlatformioBuilder(tflm_lib)
 
 
-def runner(device: DeviceProfile, port: str = "", baudrate: int | None = None) -> Runner:
+def runner(
+    device: DeviceProfile,
+    port: str = "",
+    baudrate: int | None = None,
+    meter: Meter | None = None,
+) -> Runner:
     """What carries firmware for this board: an emulator, a process, a serial port.
 
     With a `port` (a serial port, a URL, a board's serial number) it is that, whatever the board.
+    `meter` measures energy in the board's supply.
     """
     if port or device.platform not in plugins.names("runner"):
         from tinydeploy.devices.serial_board import SerialRunner
 
-        return SerialRunner(port, baudrate)
-    made: Runner = plugins.load("runner", device.platform)()
+        return SerialRunner(port, baudrate, meter=meter)
+    made: Runner = plugins.load("runner", device.platform)(**({"meter": meter} if meter else {}))
     return made
+
+
+def meter(address: str, device: DeviceProfile) -> Meter:
+    """The energy meter at `KIND:ADDRESS[,KEY=VALUE...]`, set to the board's supply voltage."""
+    from tinydeploy.devices.meter.address import open_meter
+
+    return open_meter(address, device.supply_v)
 
 
 def registry(where: Path | str) -> MlflowRegistry:
@@ -242,10 +255,11 @@ def run_compared(
     inputs: list[np.ndarray],
     port: str = "",
     baudrate: int | None = None,
+    meter: Meter | None = None,
 ) -> tuple[list[np.ndarray], Measurement]:
     """Run a build and compare every output with the host's: the native build, or TFLite-Micro.
 
-    `port` and `baudrate` as for `runner`.
+    `port`, `baudrate` and `meter` as for `runner`.
     """
     from tinydeploy.pipeline.host import HostBuild, compare
 
@@ -255,7 +269,7 @@ def run_compared(
             return predictor
         return compiler().native(build.model_path, optimize=build.optimize)
 
-    outputs, measurement = runner(device, port, baudrate).run(build, device, inputs)
+    outputs, measurement = runner(device, port, baudrate, meter).run(build, device, inputs)
     host = HostBuild(on_host)
     try:
         return outputs, compare(outputs, host.predict(inputs), measurement)

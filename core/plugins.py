@@ -28,6 +28,14 @@ TABLES: dict[str, dict[str, str]] = {
         name: f"tinydeploy.cli.plugin.flavor:{name}"
         for name in ("save_model", "log_model", "load_model", "load_pyfunc")
     },
+    "meter": {
+        "ina": "tinydeploy.devices.meter.ina:connect",
+        "joulescope": "tinydeploy.devices.meter.joulescope:connect",
+        "lpm01a": "tinydeploy.devices.meter.lpm01a:connect",
+        "otii": "tinydeploy.devices.meter.otii:connect",
+        "ppk2": "tinydeploy.devices.meter.ppk2:connect",
+        "scripted": "tinydeploy.devices.meter.scripted:connect",
+    },
     "interpreter": {
         "litert": "tinydeploy.pipeline.interpreters:LiteRt",
         "tflm": "tinydeploy.pipeline.interpreters:TfliteMicro",

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tinydeploy.lineage import Lineage
+from tinydeploy.trace import PowerTrace
 from tinydeploy.types import (
     Artifact,
     Build,
@@ -100,13 +101,22 @@ class Runner(Protocol):
 
 
 class Meter(Protocol):
-    """An energy meter; windows are cut by `start` and `stop`."""
+    """An energy meter in the board's supply line.
+
+    It records between `start` and `stop`; windows are cut out of the recording afterwards, at the
+    edges of the firmware's timestamp pin where it is wired to the meter, else by the host's clock.
+    """
+
+    name: str
 
     def start(self) -> None:
-        """Begin a window."""
+        """Begin to record. Returns when samples arrive. Raises DeviceError if none do."""
 
-    def stop(self) -> float:
-        """End the window; energy in microjoules, net of nothing."""
+    def stop(self) -> PowerTrace:
+        """End the recording. Raises DeviceError if samples were lost."""
+
+    def close(self) -> None:
+        """Release the meter; the board stays powered."""
 
 
 class Registry(Protocol):

@@ -279,7 +279,8 @@ class Build:
 class Measurement:
     """What one board did with real inputs.
 
-    `instructions`, `latency_us` and `energy_uj` hold every raw sample, one an inference, or None.
+    `instructions`, `latency_us` and `energy_uj` hold every raw sample, one an inference, or None;
+    with a host meter `energy_uj` holds one a window, the mean of many inferences, net of idle.
     `origin` names the origin of each of those keys that is not None. `outputs_compared` of the
     `samples` inferences were compared byte for byte with the host's, `outputs_equal` were equal.
     """

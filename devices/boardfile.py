@@ -79,7 +79,15 @@ _TABLES: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         "renode": (("uart", "uart_type"), ("cpu_type", "timer_type", "infer_timeout_s")),
         "native": (
             (),
-            ("latency_us", "energy_nj", "fault", "damage_in", "damage_out", "infer_timeout_s"),
+            (
+                "latency_us",
+                "energy_nj",
+                "pin",
+                "fault",
+                "damage_in",
+                "damage_out",
+                "infer_timeout_s",
+            ),
         ),
     },
     "platformio": {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tinydeploy.devices.meter.energy import EnergyResult, measure_energy
 from tinydeploy.devices.protocol import Identity, TensorInfo
 from tinydeploy.devices.session import Inference, Session
 from tinydeploy.errors import DeviceError, UsageError
@@ -31,7 +32,9 @@ def measure(
     where `build.model_path` is gone: only the model knows shapes), and a measurement with one
     sample an inference. `counter` gives all instruction counts of the emulator so far, one an
     inference. Latency is stored only where the device has real time and its profile says that it
-    measures it, energy where the device or a host `meter` measures it.
+    measures it. Energy is a host `meter`'s, net of idle, one sample a window (see meter/energy.py),
+    else the device's own, one an inference, else `estimated` from the board's published power and
+    the measured latency, else None.
 
     Raises WrongFirmwareError, LinkError, FirmwareFaultError, DeviceError; UsageError for inputs
     that are not the model's.
@@ -41,11 +44,12 @@ def measure(
     before = len(counter()) if counter else 0
     session.reset()
     started, ordered = session.counters()["inferences"], session.inferences
-    runs = [session.infer(row, meter=meter) for row in rows]
+    runs = [session.infer(row) for row in rows]
     _check_restart(session, started + session.inferences - ordered)
     instructions = _counts(counter, before, len(runs)) if counter else None
     latency_us = _latency(identity, device, runs)
-    energy_uj = _energy(device, meter, runs)
+    metered = measure_energy(session, rows, runs, meter) if meter else None
+    energy_uj = metered.net_uj if metered else _own_energy(device, runs)
     memory = session.memory()
     origin: dict[str, Origin] = {}
     if instructions is not None:
@@ -54,6 +58,9 @@ def measure(
         origin["latency_us"] = "measured"
     if energy_uj is not None:
         origin["energy_uj"] = "measured"
+    elif latency_us is not None and device.active_mw is not None:
+        energy_uj = tuple(us * device.active_mw / 1000 for us in latency_us)
+        origin["energy_uj"] = "estimated"
     return outputs_of(identity, build, runs), Measurement(
         build_id=build.build_id,
         board=device.name,
@@ -66,7 +73,9 @@ def measure(
         stack_bytes=memory.stack_used_bytes,
         arena_bytes=memory.arena_bytes,
         origin=origin,
-        method=method or _method(len(runs), origin, meter),
+        method="; ".join(
+            [method or _method(len(runs), origin), *_energy_method(device, origin, metered)]
+        ),
     )
 
 
@@ -148,22 +157,32 @@ def _latency(
     return tuple(float(run.device_us) for run in runs)
 
 
-def _energy(
-    device: DeviceProfile, meter: Meter | None, runs: Sequence[Inference]
-) -> tuple[float, ...] | None:
-    """Samples in microjoules, of the host's meter or else of the board's own."""
-    if meter is None and not device.measures_energy:
+def _own_energy(device: DeviceProfile, runs: Sequence[Inference]) -> tuple[float, ...] | None:
+    """Samples in microjoules of the board's own meter, if it has one."""
+    if not device.measures_energy:
         return None
     samples = [run.energy_uj for run in runs if run.energy_uj is not None]
     return tuple(samples) if len(samples) == len(runs) else None
 
 
-def _method(samples: int, origin: dict[str, Origin], meter: Meter | None) -> str:
+def _method(samples: int, origin: dict[str, Origin]) -> str:
     parts = [f"{samples} inputs over the serial protocol"]
     if "instructions" in origin:
         parts.append("guest instructions between the markers around the invoke, by the emulator")
     if "latency_us" in origin:
         parts.append("latency of each invoke by the board's clock")
-    if "energy_uj" in origin:
-        parts.append(f"energy of each inference by {'a host meter' if meter else 'the board'}")
     return "; ".join(parts)
+
+
+def _energy_method(
+    device: DeviceProfile, origin: dict[str, Origin], metered: EnergyResult | None
+) -> list[str]:
+    if metered is not None:
+        return [metered.method]
+    if origin.get("energy_uj") == "estimated":
+        source = device.sources.get("power", "its board file")
+        return [
+            f"energy estimated: {device.active_mw:g} mW of active power ({source}) x latency, "
+            "with no regard to what the model does"
+        ]
+    return ["energy of each inference by the board"] if "energy_uj" in origin else []

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from tinydeploy.devices import protocol
 from tinydeploy.devices.exchange import Exchange, Request, TooDamagedError, accepted
 from tinydeploy.devices.link import Link
 from tinydeploy.devices.protocol import Answer, Identity
 from tinydeploy.errors import LinkError, UsageError, WrongFirmwareError
-from tinydeploy.ports import Meter
 from tinydeploy.types import Build, DeviceProfile
 
 ATTEMPTS = 3
@@ -125,23 +126,34 @@ class Session:
         """Put the model into its first state (models that keep state between calls)."""
         self._ask("reset")
 
-    def infer(self, data: bytes, *, meter: Meter | None = None) -> Inference:
-        """One inference on all inputs, one after the other as raw little-endian bytes.
+    def infer(
+        self,
+        data: bytes,
+        *,
+        times: int = 1,
+        around: AbstractContextManager[Any] | None = None,
+        timeout_s: float | None = None,
+    ) -> Inference:
+        """Inferences on all inputs, one after the other as raw little-endian bytes.
 
-        With a `meter` its window contains the command and the inference, not the transfer of the
-        input; without one the device's own meter is asked. The device checks the CRC of its input
-        before it runs, so that the result can only be that of `data`.
+        The device checks the CRC of its input before it runs, so that the result can only be that
+        of `data`. More than one time needs room on the device's stack for a copy of the input:
+        DeviceError without. `device_us` and `energy_uj` are sums. `around` is entered when the
+        input is there and left when the answer is: it holds nothing but the command and what it
+        runs, and is entered again where the line spoilt that. `timeout_s` replaces the session's.
         """
         identity = self.identify()
         if len(data) != identity.input_bytes:
             raise ValueError(f"the model takes {identity.input_bytes} bytes, got {len(data)}")
-        infer = Request("infer", (1, f"{protocol.crc32(data):08x}"), self._infer_timeout_s)
+        limit_s = self._infer_timeout_s if timeout_s is None else timeout_s
+        infer = Request("infer", (times, f"{protocol.crc32(data):08x}"), limit_s)
         lost: LinkError | None = None
         for _ in range(ATTEMPTS):
-            answer, energy_uj = self._attempt(data, infer, meter)
+            answer = self._attempt(data, infer, around)
             if answer is None:
                 continue
-            if meter is None and "energy" in identity.capabilities:
+            energy_uj = None
+            if "energy" in identity.capabilities:
                 energy_uj = answer.number("nj") / 1000
             try:
                 outputs = self._outputs(identity, answer)
@@ -188,36 +200,31 @@ class Session:
         return self._exchange.ask(Request(name, args, self._timeout_s))
 
     def _attempt(
-        self, data: bytes, infer: Request, meter: Meter | None
-    ) -> tuple[Answer | None, float | None]:
-        """The answer of `infer` and the meter's energy, or None when it has to be tried again."""
-        if meter is None and self.resends == 0:
+        self, data: bytes, infer: Request, around: AbstractContextManager[Any] | None
+    ) -> Answer | None:
+        """The answer of `infer`, or None when it has to be tried again."""
+        if around is None and self.resends == 0:
             loads = self._loads(data, self._line_bytes)
             *loaded, ran = self._exchange.run([*loads, infer])
             for request, answer in zip(loads, loaded, strict=True):
                 accepted(request, answer)
-            return self._judge(infer, ran), None
+            return self._judge(infer, ran)
         self._adapting(lambda line_bytes: self._loads(data, line_bytes))
         resends = self.resends
-        if meter is None:
+        with around or nullcontext():
             (ran,) = self._exchange.run([infer])
-            return self._judge(infer, ran), None
-        meter.start()
-        try:
-            (ran,) = self._exchange.run([infer])
-        finally:
-            energy_uj = meter.stop()
         judged = self._judge(infer, ran)
-        if self.resends != resends:
-            return None, None  # the window holds waiting: its energy is not the inference's
-        return judged, energy_uj
+        if around is not None and self.resends != resends:
+            return None  # what was entered holds waiting: it is not the inference's alone
+        return judged
 
     def _judge(self, infer: Request, ran: Answer) -> Answer | None:
         """The answer of `infer`, None if the device has lost its input; raises for a refusal."""
         if ran.code == protocol.ERR_INPUT:
             return None
-        self.inferences += 1
-        return accepted(infer, ran)
+        answer = accepted(infer, ran)
+        self.inferences += answer.number("n")
+        return answer
 
     def _loads(self, data: bytes, line_bytes: int) -> list[Request]:
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from tinydeploy.types import Task
 @options.BAUD
 @options.INPUT
 @options.TASK
+@options.METER
 @options.PROFILES
 @options.JSON
 def command(
@@ -48,6 +50,7 @@ def command(
     port: str,
     baud: int | None,
     task: Task | None,
+    meter: str,
     profiles: tuple[Path, ...],
     as_json: bool,
     **described: Any,
@@ -76,7 +79,8 @@ def command(
         return
     graph = read_graph(build.model_path)
     stacked = load_inputs(inputs, graph) if inputs else random_inputs(graph, samples)
-    _, result = wiring.run_compared(build, device, stacked, port, baud)
+    with closing(wiring.meter(meter, device)) if meter else nullcontext() as opened:
+        _, result = wiring.run_compared(build, device, stacked, port, baud, opened)
     if as_json:
         print_json(result)
     else:

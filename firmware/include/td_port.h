@@ -17,7 +17,7 @@ uint32_t td_port_energy_nj(void);   /* of the last window; 0 when only the host'
 #endif
 
 #ifdef TD_PORT_HAS_TIMESTAMP_PIN
-/* Pull the timestamp pin low for 1 to 100 us, then leave it high: a meter cuts its windows at the
+/* Pull the timestamp pin low for 20 to 100 us, then leave it high: a meter cuts its windows at the
  * falling edges. Called right before the first and right after the last inference of an `infer`. */
 void td_port_timestamp_pin(void);
 #endif

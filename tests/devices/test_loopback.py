@@ -17,7 +17,6 @@ from toy import compile_toy, toy_board, toy_build, toy_inputs, toy_outputs
 from tinydeploy.compiler.aot import AotCompiler
 from tinydeploy.devices.catalogue import find
 from tinydeploy.devices.loopback import LoopbackRunner, NativeFirmware
-from tinydeploy.devices.meter.scripted import ScriptedMeter
 from tinydeploy.errors import (
     DeviceError,
     FirmwareFaultError,
@@ -85,12 +84,6 @@ def test_the_board_of_the_package_runs_a_real_model(small: Small) -> None:
     assert all((a == b).all() for a, b in zip(outputs, expected, strict=True))
     assert len(result.latency_us or ()) == len(result.energy_uj or ()) == 10
     assert result.arena_bytes == build.footprint.arena_bytes
-
-
-def test_a_host_meter(elf: Path) -> None:
-    runner = LoopbackRunner(meter=ScriptedMeter([3.0]))
-    _, result = runner.run(toy_build(elf), toy_board(), toy_inputs(2))
-    assert result.energy_uj == (3.0, 3.0)
 
 
 def test_identify(elf: Path) -> None:

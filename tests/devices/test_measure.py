@@ -13,7 +13,6 @@ from toy import compile_toy, toy_board, toy_build, toy_inputs, toy_outputs
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.loopback import NativeFirmware
 from tinydeploy.devices.measure import measure
-from tinydeploy.devices.meter.scripted import ScriptedMeter
 from tinydeploy.devices.session import Session
 from tinydeploy.errors import DeviceError, UsageError, WrongFirmwareError
 from tinydeploy.types import Measurement, from_json, to_json
@@ -107,29 +106,6 @@ def test_counts_that_do_not_match_the_inferences(elf: Path, surplus: int) -> Non
             )
 
 
-def test_a_host_meter_goes_before_the_boards(elf: Path) -> None:
-    meter = ScriptedMeter([1.5, 2.5])
-    with talking(elf) as session:
-        _, result = measure(
-            session, toy_build(elf), toy_board(), toy_inputs(3), meter=meter, method="bench"
-        )
-    assert result.energy_uj == (1.5, 2.5, 1.5)
-    assert result.method == "bench"
-
-
-def test_a_meter_at_a_board_without_one(elf: Path) -> None:
-    with talking(elf) as session:
-        _, result = measure(
-            session,
-            toy_build(elf),
-            toy_board(False),
-            toy_inputs(2),
-            meter=ScriptedMeter([1.5]),
-        )
-    assert result.energy_uj == (1.5, 1.5)
-    assert "host meter" in result.method
-
-
 def test_a_restart_spoils_the_measurement(elf: Path) -> None:
     restarted = pytest.raises(DeviceError, match=r"counts \d+ inferences where 20")
     with talking(elf, f"{SCRIPT} fault=reboot@18") as session, restarted as caught:
@@ -170,14 +146,3 @@ def test_inputs_in_any_memory_order(elf: Path) -> None:
     with talking(elf) as session:
         outputs, _ = measure(session, toy_build(elf), toy_board(), [shaped, big])
     assert (outputs[1] == toy_outputs([first, second])[1]).all()
-
-
-def test_scripted_meter() -> None:
-    meter = ScriptedMeter([1.0])
-    with pytest.raises(UsageError):
-        meter.stop()
-    meter.start()
-    with pytest.raises(UsageError):
-        meter.start()
-    with pytest.raises(UsageError):
-        ScriptedMeter([])

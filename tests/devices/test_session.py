@@ -16,7 +16,6 @@ from toy import compile_toy, toy_build, toy_inputs, toy_outputs
 from tinydeploy.devices import exchange
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.loopback import NativeFirmware
-from tinydeploy.devices.meter.scripted import ScriptedMeter
 from tinydeploy.devices.protocol import frame
 from tinydeploy.devices.session import Session
 from tinydeploy.errors import DeviceError, FirmwareFaultError, LinkError, WrongFirmwareError
@@ -247,30 +246,34 @@ def test_input_of_another_size_is_the_callers_fault() -> None:
         session(Peer()).infer(b"12345")
 
 
-def test_a_meter_sees_the_inference_and_not_the_loading() -> None:
+class Around:
+    """What is entered around an inference."""
+
+    def __init__(self, events: list[str]) -> None:
+        self.events = events
+
+    def __enter__(self) -> None:
+        self.events.append("enter")
+
+    def __exit__(self, *_: object) -> None:
+        self.events.append("leave")
+
+
+def test_what_is_entered_holds_the_inference_and_not_the_loading() -> None:
     events: list[str] = []
-
-    class Watched(ScriptedMeter):
-        def start(self) -> None:
-            events.append("start")
-            super().start()
-
-        def stop(self) -> float:
-            events.append("stop")
-            return super().stop()
 
     def watch(command: bytes, said: bytes) -> bytes:
         events.append(command.split(b" ")[2].decode() if command else "wake")
         return said
 
-    result = session(Peer(watch)).infer(DATA, meter=Watched([12.5]))
-    assert events == ["wake", "id", "load", "start", "infer", "stop"]
-    assert result.energy_uj == 12.5
+    session(Peer(watch)).infer(DATA, around=Around(events))
+    assert events == ["wake", "id", "load", "enter", "infer", "leave"]
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_window_with_waiting_in_it_is_measured_again() -> None:
     lost = False
+    events: list[str] = []
 
     def lose(command: bytes, said: bytes) -> bytes:
         nonlocal lost
@@ -279,9 +282,8 @@ def test_a_window_with_waiting_in_it_is_measured_again() -> None:
         lost = True
         return b""
 
-    peer = Peer(lose)
-    result = session(peer).infer(DATA, meter=ScriptedMeter([99.0, 1.0]))
-    assert result.energy_uj == 1.0
+    session(Peer(lose)).infer(DATA, around=Around(events))
+    assert events == ["enter", "leave"] * 2
 
 
 # ---------------------------------------------------------------- the real firmware

@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinydeploy.devices import mlperf_board, mlperf_report, mlperf_rules
-from tinydeploy.devices.mlperf import CHUNK_BYTES, CHUNK_BYTES_METERED, MlperfClient
+from tinydeploy.devices.mlperf import (
+    CHUNK_BYTES,
+    CHUNK_BYTES_METERED,
+    DeviceName,
+    MlperfClient,
+)
 from tinydeploy.devices.mlperf_rules import Rules, Sample
-from tinydeploy.errors import UsageError
+from tinydeploy.errors import UsageError, WrongFirmwareError
 from tinydeploy.types import DeviceProfile
 
 if TYPE_CHECKING:
@@ -120,6 +125,7 @@ def _on_board(
             else:
                 mlperf_board.require_build(link, build)
             name = client.identify()
+            _require_board(name, device)
             found = {"device": name.board, "model": name.model, "build_id": build.build_id}
             for mode in modes:
                 progress(f"{mode}: {name.model} on {name.board}")
@@ -131,6 +137,15 @@ def _on_board(
                     with closing(wiring.meter(job.meter, device)) as meter:
                         found[mode] = _energy(job, client, samples, meter, rules, progress)
     return found
+
+
+def _require_board(name: DeviceName, device: DeviceProfile) -> None:
+    """Behind an interface board the build cannot be asked for, but the board's name can."""
+    if name.board != device.name:
+        raise WrongFirmwareError(
+            f"the device calls itself {name.board}, not {device.name}",
+            hint="flash the firmware that `tinydeploy build` makes for this board",
+        )
 
 
 def _performance(

@@ -116,7 +116,8 @@ class InaHelper:
                     f"{self.name} finds no INA219, INA226 or INA228",
                     hint="SDA, SCL, 3.3 V and ground; I2C address 0x40",
                 )
-            if text.startswith("error "):
+            # `id` is never refused: what is, belongs to an earlier host.
+            if text.startswith("error ") and command != "id":
                 raise DeviceError(
                     f"{self.name} refuses {command!r}", hint="firmware/meter/README.md"
                 )

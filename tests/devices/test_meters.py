@@ -227,6 +227,19 @@ def test_a_helper_without_a_chip(helper: Path, pin: Pin) -> None:
         open_meter(f"ina:{port}")
 
 
+def test_garbage_does_not_upset_the_helper(helper: Path, pin: Pin) -> None:
+    """It runs under the sanitizers: lines that are too long, no commands, numbers too large."""
+    with ina_port(helper, pin, 226) as port:
+        with open(port, "wb", buffering=0) as line:
+            line.write(b"x" * 31 + b"\n" + b"y" * 32 + b"\n" + b"z" * 500 + b"\n\n\x00\xff\n")
+            line.write(b"shunt 99999999999\nshunt\nshunt -1\nstart\nshunt 5\nstop\n")
+        meter = open_meter(f"ina:{port}")
+        meter.start()
+        time.sleep(0.05)
+        assert meter.stop().current_a.size > 2
+        meter.close()
+
+
 # ---------------------------------------------------------------- what the C converts
 CONVERSIONS = """
 #include <stdio.h>

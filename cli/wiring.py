@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tinydeploy.registry.lifecycle import Lifecycle
     from tinydeploy.registry.mlflow import MlflowRegistry
 
+PORT_BACK_S = 10.0
 ROOMS = ("pipeline", "compiler", "devices", "firmware")
 
 
@@ -182,6 +183,23 @@ def build_firmware(
             model, sources, device=device, engine=engine, optimize=optimize, profile=profile
         )
         return builder().build(compiled, model, device, out)
+
+
+def identify_after_upload(build: Build, device: DeviceProfile, port: str) -> Any:
+    """Who the board says it is; a real one may need some seconds until its port is back."""
+    import time
+
+    from tinydeploy.errors import LinkError
+
+    port = "" if port and Path(port).is_dir() else port
+    deadline = time.monotonic() + (PORT_BACK_S if device.real else 0)
+    while True:
+        try:
+            return runner(device, port).identify(build, device)
+        except LinkError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 def export_model(

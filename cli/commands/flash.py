@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -12,6 +13,10 @@ from tinydeploy.cli.render import print_json
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--port", default="", metavar="PORT", help="Serial port, or a UF2 drive's folder.")
+@click.option("--probe", default="", metavar="NUMBER", help="Serial number of the debug probe.")
+@click.option("--protocol", metavar="NAME", help="Another upload protocol than the board's own.")
+@click.option("--dry-run", is_flag=True, help="Print the command, touch nothing.")
 @options.PROFILES
 @click.option("--name", help="Registered model in whose history this is recorded.")
 @options.NOTE
@@ -19,6 +24,10 @@ from tinydeploy.cli.render import print_json
 @options.JSON
 def command(
     directory: Path,
+    port: str,
+    probe: str,
+    protocol: str | None,
+    dry_run: bool,
     profiles: tuple[Path, ...],
     name: str | None,
     note: str,
@@ -36,7 +45,22 @@ def command(
     build = wiring.builder().load(directory)
     device = wiring.devices([build.board], profiles)[build.board]
     require_fit(build.footprint, device)
-    identity = wiring.runner(device).identify(build, device)
+    if device.real:
+        from tinydeploy.devices.upload.commands import Target, plan
+        from tinydeploy.devices.upload.run import upload
+
+        way = plan(build, device, Target(port, probe), protocol)
+        if dry_run:
+            if as_json:
+                print_json(way)
+            else:
+                click.echo(shlex.join(way.command))
+            return
+        upload(build, device, way, port=port, progress=options.progress)
+    elif dry_run:
+        click.echo(f"{device.name} is started, asked and stopped again: nothing is written")
+        return
+    identity = wiring.identify_after_upload(build, device, port)
     if name:
         life = wiring.lifecycle(registry)
         life.flashed(name, build.board, build.model_sha256, build.build_id, note)

@@ -1,0 +1,1 @@
+"""Firmware onto real boards: which command does it, and running that command."""

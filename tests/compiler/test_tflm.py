@@ -195,3 +195,17 @@ def test_mlperf_tiny_bundles(shared: Path, tmp_path: Path, name: str) -> None:
     assert compiled.arena_bytes == {"kws_ref_model": 24_272, "ad01_int8": 4_688}[name]
     text = (compiled.directory / "model_data.cc").read_text()
     assert array_bytes(text) == model.read_bytes()
+
+
+def test_variables_are_refused(tmp_path: Path) -> None:
+    """Operators without an output among them."""
+    builder = ModelBuilder()
+    handle = builder.tensor((), "resource")
+    x, y = builder.tensor((1, 4), "float32"), builder.tensor((1, 4), "float32")
+    builder.op("VAR_HANDLE", [], [handle], container="", shared_name="v")
+    builder.op("READ_VARIABLE", [handle], [y])
+    builder.op("ASSIGN_VARIABLE", [handle, x], [])
+    model = tmp_path / "model.tflite"
+    model.write_bytes(builder.build([x], [y]))
+    with pytest.raises(UnsupportedModelError, match=r"layer 2, ASSIGN_VARIABLE .* variables"):
+        bundle(model, tmp_path / "out", arena=fixed_arena)

@@ -24,6 +24,10 @@ DTYPE_BITS = {
 }
 
 
+# Where the matrices of an operator stand among its inputs.
+_RECURRENT = {"UNIDIRECTIONAL_SEQUENCE_LSTM": range(1, 9), "SVDF": range(1, 3)}
+
+
 def tensor_bytes(tensor: Tensor) -> int:
     """Bytes of a tensor's elements, as stored in the model (int4: two a byte)."""
     return (tensor.elements * DTYPE_BITS.get(tensor.dtype, 32) + 7) // 8
@@ -33,16 +37,23 @@ def macs(op: Op, graph: Graph) -> int:
     """Multiply-accumulates of one inference of `op`; 0 for ops without weights.
 
     CONV_2D: output elements x filter height x width x input channels; DEPTHWISE_CONV_2D: output
-    elements x filter height x width; FULLY_CONNECTED: output elements x input depth. Positions in
-    the padding are counted, as is the convention.
+    elements x filter height x width; FULLY_CONNECTED: output elements x input depth;
+    UNIDIRECTIONAL_SEQUENCE_LSTM: the weights of its four gates for every step of every sequence;
+    SVDF: its feature and time weights for every sequence. Positions in the padding are counted, as
+    is the convention.
     """
+    if op.name in _RECURRENT:
+        used = [op.inputs[i] for i in _RECURRENT[op.name] if i < len(op.inputs)]
+        weights = sum(graph.tensors[t].elements for t in used if t >= 0)
+        given = graph.tensors[op.inputs[0]].shape
+        return weights * prod(given[:-1])
     if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") or len(op.inputs) < 2:
         return 0
-    weights = graph.tensors[op.inputs[1]].shape
+    shape = graph.tensors[op.inputs[1]].shape
     elements = graph.tensors[op.outputs[0]].elements
     if op.name == "DEPTHWISE_CONV_2D":
-        return elements * weights[1] * weights[2] if len(weights) == 4 else 0
-    return elements * prod(weights[1:])
+        return elements * shape[1] * shape[2] if len(shape) == 4 else 0
+    return elements * prod(shape[1:])
 
 
 def total_macs(graph: Graph) -> int:

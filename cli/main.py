@@ -16,6 +16,7 @@ from tinydeploy.errors import TinydeployError
 # One file a command, in the order of the work.
 COMMANDS = {
     "deploy": "All of it: convert, prove, build, measure, register and select.",
+    "search": "Try many variants for the best of each board, in a given time.",
     "convert": "Convert and compress a trained model to .tflite.",
     "recipes": "The ways to compress: list, show.",
     "inspect": "Layers, MACs, weights and arena of a .tflite.",

@@ -82,7 +82,7 @@ def deploy(
     Raises UsageError for data or sources that make no sense, ToolMissingError when a compiler or
     an emulator is not installed, RegistryError.
     """
-    flow = _Flow(config, devices, tools, progress)
+    flow = Flow(config, devices, tools, progress)
     sources = [load_source(path, trusted=config.trust_sources) for path in config.sources]
     _require_distinct_names(sources)
     recipes = [load_recipe(name) for name in config.recipes]
@@ -120,8 +120,8 @@ class _Pending:
             self.host.close()
 
 
-class _Flow:
-    """One deployment in progress."""
+class Flow:
+    """The stages of one deployment, each cached by what goes into it."""
 
     def __init__(
         self,
@@ -294,22 +294,35 @@ class _Flow:
         """Wait for a variant's workers and register what they found."""
         if not (pending.artifact and pending.evaluation):
             return Variant(pending.name, pending.artifact, None, (), pending.blocked)
-        evaluation = pending.evaluation.result()
-        boards = tuple(f.result() for f in pending.boards)
+        return self.register(
+            pending.name,
+            pending.source,
+            pending.recipe_sha256,
+            pending.artifact,
+            pending.evaluation.result(),
+            tuple(f.result() for f in pending.boards),
+        )
+
+    def register(
+        self,
+        variant: str,
+        source: ModelSource,
+        recipe_sha256: str,
+        artifact: Artifact,
+        evaluation: Evaluation,
+        boards: tuple[BoardResult, ...],
+    ) -> Variant:
+        """Make a version of this variant, and a run of each board's build."""
         with self.cache.timed("register"):
             registry, name = self.tools.registry, self.config.name
-            made = Lineage(pending.recipe_sha256, self.tools.fingerprints, tool_versions())
-            version = registry.register(
-                name, pending.source, pending.artifact, evaluation, self.data_sets(), made
-            )
+            made = Lineage(recipe_sha256, self.tools.fingerprints, tool_versions())
+            version = registry.register(name, source, artifact, evaluation, self.data_sets(), made)
             run_ids = {
                 b.board: registry.record(name, version, b.build, b.measurement, made)
                 for b in boards
                 if b.build
             }
-        return Variant(
-            pending.name, pending.artifact, evaluation, boards, version=version, run_ids=run_ids
-        )
+        return Variant(variant, artifact, evaluation, boards, version=version, run_ids=run_ids)
 
     def choose(self, variants: list[Variant]) -> Deployment:
         """Select for each board, make it known, and look at the test set once for the chosen."""

@@ -49,7 +49,7 @@ def command(config: Path | None, as_json: bool, **given: Any) -> None:
     from tinydeploy.cli import wiring
     from tinydeploy.pipeline.run import deploy
 
-    settings = _settings(config, given)
+    settings = settings_of(config, given)
     devices = wiring.devices(settings.devices, settings.profiles)
     progress = options.progress
     store = wiring.registry(settings.registry)
@@ -71,7 +71,7 @@ def command(config: Path | None, as_json: bool, **given: Any) -> None:
         )
 
 
-def _settings(path: Path | None, given: dict[str, Any]) -> Any:
+def settings_of(path: Path | None, given: dict[str, Any]) -> Any:
     """The configuration file with the options laid over it, or the options alone."""
     from tinydeploy.config import Config, DataConfig, LimitsConfig, default_registry, load_config
 

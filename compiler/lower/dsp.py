@@ -54,10 +54,10 @@ class Block:
         return one_block.times(blocks).plus(widening.times(inputs)).times(calls)
 
 
-TRIPLE_W8 = Block("td_triple_w8", 3, 2, 4, False, Cost(17.2, 25.5), Cost(53, 75))
-TRIPLE_W16 = Block("td_triple_w16", 3, 2, 4, True, Cost(16.2, 26.5), Cost(44, 66))
-QUAD_W8 = Block("td_quad_w8", 1, 4, 8, False, Cost(27.7, 40.5), Cost(46, 62))
-QUAD_W16 = Block("td_quad_w16", 1, 4, 8, True, Cost(21.7, 42.5), Cost(40, 56))
+TRIPLE_W8 = Block("td_triple_w8", 3, 2, 4, False, Cost(17.2, 25.5), Cost(49, 71))
+TRIPLE_W16 = Block("td_triple_w16", 3, 2, 4, True, Cost(16.2, 26.5), Cost(40, 62))
+QUAD_W8 = Block("td_quad_w8", 1, 4, 8, False, Cost(27.4, 39.8), Cost(46, 62))
+QUAD_W16 = Block("td_quad_w16", 1, 4, 8, True, Cost(21.4, 41.8), Cost(40, 56))
 WIDEN = Cost(1.2, 2.0)
 
 

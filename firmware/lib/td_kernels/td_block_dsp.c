@@ -69,6 +69,30 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
 
 #define TD_TRIPLE_W16_STEP TD_TRIPLE_W16_HALF TD_TRIPLE_W16_HALF
 
+/* The first steps: all pixels' sums begin with their channel's bias, in r0 and r3. */
+#define TD_TRIPLE_W8_FIRST                                     \
+    "ldmia r12!, {r6, r7}\n"                                   \
+    "ldmia lr!, {r8-r10}\n"                                    \
+    "smlad r4, r6, r9, r3\n"                                   \
+    "smlad r5, r6, r10, r3\n"                                  \
+    "smlad r3, r6, r8, r3\n"                                   \
+    "sxtb16 r6, r6\n"                                          \
+    "smlad r1, r6, r9, r0\n"                                   \
+    "smlad r2, r6, r10, r0\n"                                  \
+    "smlad r0, r6, r8, r0\n"                                   \
+    TD_TRIPLE_W8_HALF("r7")
+
+#define TD_TRIPLE_W16_FIRST                                    \
+    "ldmia r12!, {r6, r7}\n"                                   \
+    "ldmia lr!, {r8-r10}\n"                                    \
+    "smlad r1, r6, r9, r0\n"                                   \
+    "smlad r2, r6, r10, r0\n"                                  \
+    "smlad r0, r6, r8, r0\n"                                   \
+    "smlad r4, r7, r9, r3\n"                                   \
+    "smlad r5, r7, r10, r3\n"                                  \
+    "smlad r3, r7, r8, r3\n"                                   \
+    TD_TRIPLE_W16_HALF
+
 #define TD_TRIPLE_DOUBLE                                       \
     "subs r3, r3, r0\n"                                        \
     "subs r4, r4, r1\n"                                        \
@@ -89,7 +113,7 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
     TD_ROUND(sum1, "r8")                                       \
     TD_ROUND(sum2, "r8")
 
-#define TD_DEFINE_TRIPLE(name, STEP, bytes, DOUBLE, REQUANT)   \
+#define TD_DEFINE_TRIPLE(name, FIRST, STEP, bytes, DOUBLE, REQUANT) \
     TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
                        TD_UNUSED int8_t *const *out)           \
     {                                                          \
@@ -102,14 +126,14 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
             "add r5, r5, r4\n"                                 \
             "add r11, r6, r6, lsl #1\n"                        \
             "add r11, r1, r11, lsl #3\n"                       \
+            "subs r6, r6, #1\n"                                \
             TD_ENTRY(8, bytes, "r3")                           \
+            "it eq\n"                                          \
+            "addeq r3, r3, #8 * " #bytes "\n"                  \
             "push {r3, r7}\n"                                  \
             "push {r5, r8, r9, r10, lr}\n"                     \
             "1: ldmia r12!, {r0, r3}\n"                        \
-            "mov r1, r0\n"                                     \
-            "mov r2, r0\n"                                     \
-            "mov r4, r3\n"                                     \
-            "mov r5, r3\n"                                     \
+            FIRST                                              \
             "ldr pc, [sp, #20]\n"                              \
             ".balign 4\n"                                      \
             "2: .rept 8\n"                                     \
@@ -138,8 +162,8 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
             "pop {r4-r11, pc}\n");                             \
     }
 
-#define TD_W8 TD_TRIPLE_W8_STEP, 68, TD_TRIPLE_DOUBLE
-#define TD_W16 TD_TRIPLE_W16_STEP, 64, ""
+#define TD_W8 TD_TRIPLE_W8_FIRST, TD_TRIPLE_W8_STEP, 68, TD_TRIPLE_DOUBLE
+#define TD_W16 TD_TRIPLE_W16_FIRST, TD_TRIPLE_W16_STEP, 64, ""
 #define TD_DEFINE_TRIPLE_OF(name, weights, REQUANT) TD_DEFINE_TRIPLE(name, weights, REQUANT)
 
 TD_DEFINE_TRIPLE_OF(td_triple_w8_dsp, TD_W8, TD_REQUANT_ANY)

@@ -23,6 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
     "runner": {
         "native": "tinydeploy.devices.loopback:LoopbackRunner",
         "qemu": "tinydeploy.devices.emulator:QemuRunner",
+        "renode": "tinydeploy.devices.renode:RenodeRunner",
     },
     "mlflow": {
         name: f"tinydeploy.cli.plugin.flavor:{name}"

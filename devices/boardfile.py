@@ -76,7 +76,7 @@ _UPLOAD = (
 _TABLES: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "emulator": {
         "qemu": (("system", "machine"), ("args", "cycles", "infer_timeout_s")),
-        "renode": (("uart", "uart_type"), ("cpu_type", "timer_type", "infer_timeout_s")),
+        "renode": (("uart", "uart_type"), ("systick_hz", "infer_timeout_s")),
         "native": (
             (),
             (

@@ -94,6 +94,10 @@ def board_row(version: VersionRecord, build: Build, measurement: Measurement | N
         TAG_KEY: board_key(version.run_id, build.board, build.engine, build.optimize),
         TAG_CONTENT: board_content(build, measurement),
         TAG_PARENT: version.run_id,
+        # As parameters, too: who searches need not know which of them a name is.
+        "board": build.board,
+        "variant": version.variant,
+        "recipe": version.recipe,
         "build_id": build.build_id,
         "compiler": build.compiler,
         "model_sha256": build.model_sha256,

@@ -51,9 +51,12 @@ def write_pareto(folder: Path, points: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def _pareto_svg(board: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
     shown = [cost for cost in COSTS if any(r[cost] is not None for r in rows)]
     figure = _figure(4.4 * len(shown), 3.6)
-    figure.suptitle(board, parse_math=False)
+    common = _common([row["variant"] for row in rows])
+    figure.suptitle(f"{board}: {common}*" if common else board, parse_math=False)
     for number, cost in enumerate(shown):
         axes = figure.add_subplot(1, len(shown), number + 1)
         for row in rows:
@@ -64,15 +67,17 @@ def _pareto_svg(board: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
                 row[cost], row["value"], s=70 if row["selected"] else 36,
                 color=_COLOURS[state], zorder=3,
             )  # fmt: skip
-            if state != "other" or len(rows) <= 12:
+            if state != "other":
                 axes.annotate(
-                    row["variant"], (row[cost], row["value"]), xytext=(4, 4),
-                    textcoords="offset points", fontsize=7, parse_math=False,
+                    row["variant"].removeprefix(common), (row[cost], row["value"]),
+                    xytext=(-5, -12 if state == "selected" else 5), ha="right",
+                    textcoords="offset points", fontsize=8, parse_math=False,
                 )  # fmt: skip
         axes.set_xlabel(COSTS[cost])
         axes.grid(alpha=0.3)
         axes.margins(0.15)
-        axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 6))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.tick_params(labelsize=8)
         if number == 0:
             axes.set_ylabel(rows[0]["metric"], parse_math=False)
@@ -84,6 +89,15 @@ def _pareto_svg(board: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return _svg(figure)
+
+
+def _common(names: Sequence[str]) -> str:
+    """What all names begin with, up to a dash: it need not stand at every point."""
+    first, last = min(names), max(names)
+    if first == last:
+        return ""
+    length = next((i for i, (a, b) in enumerate(zip(first, last)) if a != b), len(first))  # noqa: B905
+    return first[: first.rfind("-", 0, length) + 1]
 
 
 def write_profile(folder: Path, costs: Mapping[str, Any]) -> None:

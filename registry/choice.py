@@ -50,21 +50,21 @@ class Changes:
 
     def apply(self, writer: Writer) -> None:
         """Write it, the aliases last: who follows an alias finds everything else in place."""
-        client, name = writer.client, writer.experiment
+        models, name = writer.models, writer.experiment
         for run_id, tags in self.run_tags.items():
             writer.log(run_id, Row(tags=tags))
         for (version, key), value in self.version_tags.items():
             if value is None:
-                client.delete_model_version_tag(name, version, key)
+                models.delete_model_version_tag(name, version, key)
             else:
-                client.set_model_version_tag(name, version, key, value)
+                models.set_model_version_tag(name, version, key, value)
         for key, value in self.model_tags.items():
-            client.set_registered_model_tag(name, key, value)
+            models.set_registered_model_tag(name, key, value)
         for alias, target in self.aliases.items():
             if target is None:
-                client.delete_registered_model_alias(name, alias)
+                models.delete_registered_model_alias(name, alias)
             else:
-                client.set_registered_model_alias(name, alias, target)
+                models.set_registered_model_alias(name, alias, target)
 
 
 def changes(view: View, selection: Selection, constraints: Constraints | None) -> Changes:

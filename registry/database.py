@@ -11,18 +11,30 @@ Every call opens a connection of its own, so calls from several threads are safe
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from tinydeploy.registry.failures import translated
-from tinydeploy.registry.schema import TAG_KEY, TAG_KIND, TAG_PARENT, Row
+from tinydeploy.registry.schema import (
+    PINNED,
+    REJECTED,
+    SELECTED,
+    TAG_KEY,
+    TAG_KIND,
+    TAG_PARENT,
+    Row,
+    below,
+)
 
 _BUSY_SECONDS = 30
+_Query = Callable[..., list[Any]]
 _DELETED_VERSION = "Deleted_Internal"
 _TAGGED = "r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
 
@@ -68,34 +80,72 @@ class Database:
 
     def model(self, name: str) -> ModelRow | None:
         """A registered model, or None."""
+        return self._model(name, lambda query, model: None)
+
+    def glance(self, name: str, board: str, versions: Sequence[str]) -> ModelRow | None:
+        """A registered model with the versions that a selection for a board is about: see `view`.
+
+        Those named, the newest of each variant, and all that an alias, a pin or a tag of the
+        board points to.
+        """
+
+        def wanted(query: _Query, model: ModelRow) -> set[int]:
+            newest = query(
+                "SELECT MAX(version) FROM model_version_tags WHERE name = ? AND key = 'variant' "
+                "GROUP BY value",
+                name,
+            )
+            tagged = query(
+                "SELECT version FROM model_version_tags WHERE name = ? AND key IN (?, ?)",
+                name,
+                f"{SELECTED}.{board}",
+                f"{REJECTED}.{board}",
+            )
+            pins = below(f"{PINNED}.", model.tags).values()
+            named = [v for v in (*versions, *model.aliases.values(), *pins) if v.isdigit()]
+            return {v for (v,) in (*newest, *tagged)} | {int(v) for v in named}
+
+        return self._model(name, wanted)
+
+    def _model(
+        self, name: str, wanted: Callable[[_Query, ModelRow], set[int] | None]
+    ) -> ModelRow | None:
+        """A registered model with the versions that are wanted; None stands for all."""
         with self._connection() as query:
             found = query("SELECT description FROM registered_models WHERE name = ?", name)
             if not found:
                 return None
-            tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
-            for version, key, value in query(
-                "SELECT version, key, value FROM model_version_tags WHERE name = ?", name
-            ):
-                tags[version][key] = value or ""
-            return ModelRow(
-                name=name,
-                description=found[0][0] or "",
-                tags=_pairs(
-                    query("SELECT key, value FROM registered_model_tags WHERE name = ?", name)
-                ),
-                aliases=_pairs(
+            bare = ModelRow(
+                name,
+                found[0][0] or "",
+                _pairs(query("SELECT key, value FROM registered_model_tags WHERE name = ?", name)),
+                _pairs(
                     query(
                         "SELECT alias, version FROM registered_model_aliases WHERE name = ?", name
                     )
                 ),
+            )
+            numbers = wanted(query, bare)
+            some, values = _among("version", numbers)
+            tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
+            for version, key, value in query(
+                f"SELECT version, key, value FROM model_version_tags WHERE name = ? AND {some}",
+                name,
+                *values,
+            ):
+                tags[version][key] = value or ""
+            rows = query(
+                "SELECT version, run_id, description FROM model_versions "
+                f"WHERE name = ? AND current_stage != ? AND {some} ORDER BY version",
+                name,
+                _DELETED_VERSION,
+                *values,
+            )
+            return dataclasses.replace(
+                bare,
                 versions=tuple(
                     VersionRow(str(version), run_id or "", description or "", tags[version])
-                    for version, run_id, description in query(
-                        "SELECT version, run_id, description FROM model_versions "
-                        "WHERE name = ? AND current_stage != ? ORDER BY version",
-                        name,
-                        _DELETED_VERSION,
-                    )
+                    for version, run_id, description in rows
                 ),
             )
 
@@ -108,6 +158,12 @@ class Database:
         """The version of a model that is this variant: the first, should there be several."""
         found = self.versions_of(name, model_sha256, recipe)
         return found[0] if found else None
+
+    def experiment_id(self, name: str) -> str:
+        """MLflow's id of an experiment, "" if there is none."""
+        with self._connection() as query:
+            found = query("SELECT experiment_id FROM experiments WHERE name = ?", name)
+            return str(found[0][0]) if found else ""
 
     def experiments(self) -> list[str]:
         """Names of the experiments that tinydeploy writes to."""
@@ -137,9 +193,9 @@ class Database:
         with self._connection() as query:
             found = query(
                 "SELECT version, run_id, description FROM model_versions "
-                "WHERE name = ? AND CAST(version AS TEXT) = ? AND current_stage != ?",
+                "WHERE name = ? AND version = ? AND current_stage != ?",
                 name,
-                version,
+                int(version) if version.isdecimal() else -1,
                 _DELETED_VERSION,
             )
             if not found:
@@ -166,9 +222,20 @@ class Database:
         found = self._runs(_TAGGED, experiment, TAG_PARENT, parent)
         return [r for r in found if kind in ("", r.row.tags.get(TAG_KIND))]
 
+    def runs_of(self, experiment: str, parents: Sequence[str], kind: str) -> list[RunRow]:
+        """Child runs of one kind of several runs, the newest first."""
+        some, values = _among("value", parents)
+        found = self._runs(
+            f"r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND {some})",
+            experiment,
+            TAG_PARENT,
+            *values,
+        )
+        return [r for r in found if r.row.tags.get(TAG_KIND) == kind]
+
     def unfinished(self, experiment: str) -> list[RunRow]:
         """Runs that were begun and not ended."""
-        return self._runs("r.status NOT IN ('FINISHED', 'FAILED', 'KILLED')", experiment)
+        return self._runs("r.status IN ('RUNNING', 'SCHEDULED')", experiment)
 
     def deleted(self, experiment: str) -> list[str]:
         """Ids of the deleted runs."""
@@ -183,11 +250,16 @@ class Database:
 
     def _runs(self, condition: str, experiment: str, *values: str) -> list[RunRow]:
         """Runs of an experiment that satisfy an SQL condition on `runs r`."""
-        selected = (
-            "FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id "
-            f"WHERE e.name = ? AND r.lifecycle_stage = 'active' AND {condition}"
-        )
         with self._connection() as query:
+            runs = query(
+                "SELECT r.run_uuid, r.name, r.status, r.end_time, r.start_time "
+                "FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id "
+                f"WHERE e.name = ? AND r.lifecycle_stage = 'active' AND {condition} "
+                "ORDER BY r.end_time DESC, r.start_time DESC",
+                experiment,
+                *values,
+            )
+            some, ids = _among("run_uuid", [row[0] for row in runs])
             tables: dict[str, defaultdict[str, dict[str, Any]]] = {}
             for table, column in (
                 ("tags", "value"),
@@ -196,10 +268,7 @@ class Database:
             ):
                 found: defaultdict[str, dict[str, Any]] = defaultdict(dict)
                 for run_id, key, value in query(
-                    f"SELECT run_uuid, key, {column} FROM {table} "
-                    f"WHERE run_uuid IN (SELECT r.run_uuid {selected})",
-                    experiment,
-                    *values,
+                    f"SELECT run_uuid, key, {column} FROM {table} WHERE {some}", *ids
                 ):
                     found[run_id][key] = value
                 tables[table] = found
@@ -219,12 +288,7 @@ class Database:
                     ),
                     start_time or 0,
                 )
-                for run_id, name, status, end_time, start_time in query(
-                    f"SELECT r.run_uuid, r.name, r.status, r.end_time, r.start_time {selected} "
-                    "ORDER BY r.end_time DESC, r.start_time DESC",
-                    experiment,
-                    *values,
-                )
+                for run_id, name, status, end_time, start_time in runs
             ]
 
     @contextlib.contextmanager
@@ -246,6 +310,16 @@ class Database:
         ):
             connection.execute("BEGIN")
             yield lambda sql, *values: connection.execute(sql, values).fetchall()
+
+
+def _among(column: str, values: Collection[Any] | None) -> tuple[str, tuple[Any, ...]]:
+    """An SQL condition and its values: the column is one of `values`, or anything for None.
+
+    As JSON, because SQLite takes a limited number of values.
+    """
+    if values is None:
+        return "1", ()
+    return f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(list(values)),)
 
 
 def _pairs(rows: list[tuple[str, Any]]) -> dict[str, str]:

@@ -57,14 +57,11 @@ def verify(registry: MlflowRegistry, name: str, version: str = "") -> list[Check
 
     Raises RegistryError only for what does not exist; what was changed is in `problems`.
     """
-    view = registry.view(name)
-    if version:
-        registry.get(name, version)
+    view = registry.only(name, version) if version else registry.view(name)
     checked = []
     for v in view.versions:
-        if version in ("", v.version):
-            checked.append(check_model(registry, v))
-            checked += [check_board(registry, v, r) for r in view.of(v)]
+        checked.append(check_model(registry, v))
+        checked += [check_board(registry, v, r) for r in view.of(v)]
     return checked
 
 

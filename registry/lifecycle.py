@@ -79,8 +79,8 @@ class Lifecycle:
                 hint=f"pinned: {', '.join(sorted(view.pins)) or 'none'}",
             )
         with self.registry.place.locked() as client:
-            client.delete_registered_model_tag(name, f"{PINNED}.{board}")
             writer = Writer(client, self.registry.place, name)
+            writer.models.delete_registered_model_tag(name, f"{PINNED}.{board}")
             history.append(writer, Event(board, "unpinned", view.pins[board], note=note))
 
     def rollback(self, name: str, board: str, version: str | None = None, note: str = "") -> Moved:
@@ -139,7 +139,7 @@ class Lifecycle:
             wanted: Changes = moved(view, board, version, record, what, pin=pin)
             wanted.apply(writer)
             history.append(writer, event)
-            self.registry.describe(client, view.name)
+            self.registry.describe(writer, self.registry.view(view.name))
         return Moved(
             view.name,
             board,

@@ -32,7 +32,7 @@ from tinydeploy.registry.manifest import SIGNATURE_FILE
 from tinydeploy.registry.mlmodel import MODEL_FILE
 from tinydeploy.registry.reading import RegistryReader
 from tinydeploy.registry.schema import TAG_MANIFEST, Row
-from tinydeploy.registry.view import View, read_view
+from tinydeploy.registry.view import View
 from tinydeploy.registry.writer import Fill, Writer
 from tinydeploy.types import (
     Artifact,
@@ -135,10 +135,11 @@ class MlflowRegistry(RegistryReader):
     ) -> str:
         client, name = writer.client, writer.experiment
         run_id, manifest_sha256 = self._variant_run(writer, row, data, fill)
-        _create_model(client, name)
+        if name not in self.models():
+            _create_model(client, name)
         source = f"{self.place.artifact_uri(name, run_id)}/{MODEL_FOLDER}"
         wanted = {**tags, TAG_MANIFEST: manifest_sha256}
-        version = client.create_model_version(name, source, run_id=run_id, tags=wanted)
+        version = writer.models.create_model_version(name, source, run_id, wanted)
         return self._settle_version(writer, str(version.version), run_id, row)
 
     def _settle_version(self, writer: Writer, version: str, run_id: str, row: Row) -> str:
@@ -177,7 +178,7 @@ class MlflowRegistry(RegistryReader):
             writer.log(run.run_id, Row(metrics={metric: row.metrics[metric]}))
         tags = {**tags, TAG_MANIFEST: made[TAG_MANIFEST]}
         for key in (metric, "metric", TAG_MANIFEST, schema.TAG_CONTENT):
-            writer.client.set_model_version_tag(name, found.version, key, tags[key])
+            writer.models.set_model_version_tag(name, found.version, key, tags[key])
 
     # ------------------------------------------------------------ boards
     def record(
@@ -214,7 +215,7 @@ class MlflowRegistry(RegistryReader):
                 run_id = runs[0].run_id
             else:
                 writer.run(
-                    f"{build.board} ({build.engine}, {build.optimize})",
+                    f"{parent.variant}@{build.board} ({build.engine}, {build.optimize})",
                     row,
                     lambda folder, _: (
                         copy_board(files, folder)
@@ -251,38 +252,43 @@ class MlflowRegistry(RegistryReader):
         with self.place.locked() as client:
             writer = Writer(client, self.place, name)
             for _ in range(_AGREEMENTS):
-                wanted = changes(self.view(name), selection, constraints)
+                wanted = changes(self._glance(name, selection), selection, constraints)
                 if wanted.nothing:
                     break
                 wanted.apply(writer)
                 if self.place.exclusive:
                     break
-            view = self.view(name)
+            view = self._glance(name, selection)
             if event := _new_event(view, selection.board, self._events(view, selection.board)):
                 history.append(writer, event)
-            self.describe(client, name)
+            self.describe(writer, view)
 
     def _up_to_date(self, name: str, selection: Selection, constraints: Constraints | None) -> bool:
-        view = read_view(self.database, name)
-        if view is None and selection.chosen is None:
+        if selection.chosen is None and name not in self.models():
             return True  # nothing registered, nothing chosen
-        view = view or View(name)
+        view = self._glance(name, selection) if name in self.models() else View(name)
         return (
             changes(view, selection, constraints).nothing
             and not _stale_descriptions(view)
             and not _new_event(view, selection.board, self._events(view, selection.board))
         )
 
+    def _glance(self, name: str, selection: Selection) -> View:
+        """What a selection is about."""
+        versions = [c.version for c in selection.candidates if c.version]
+        return self.glance(name, selection.board, versions)
+
     def _events(self, view: View, board: str) -> list[Event]:
         return history.events(self.database, view.name, board)
 
-    def describe(self, client: MlflowClient, name: str) -> None:
+    def describe(self, writer: Writer, view: View) -> None:
         """Bring the descriptions in the MLflow UI up to date."""
-        for version, text in _stale_descriptions(self.view(name)).items():
+        models, name = writer.models, view.name
+        for version, text in _stale_descriptions(view).items():
             if version:
-                client.update_model_version(name, version, text)
+                models.update_model_version(name, version, text)
             else:
-                client.update_registered_model(name, text)
+                self.place.describe(writer.client, name, text)
 
     def publish(self, name: str) -> None:
         """Bring what the MLflow UI shows of a model at a glance up to date: see `overview`."""
@@ -328,6 +334,16 @@ def _stale_descriptions(view: View) -> dict[str, str]:
     wanted = {v.version: (v.description, describe_version(view, v)) for v in view.versions}
     wanted[""] = (view.description, describe_model(view))
     return {version: new for version, (old, new) in wanted.items() if old != new}
+
+
+def ui_links(root: Path, server: str) -> dict[str, str]:
+    """What to look at in the UI -> its address: the list of runs a model, with its charts."""
+    reader = MlflowFolder(root).reader
+    return {
+        f"{name}: {view}": overview.link(server, reader.experiment_id(name), view)
+        for name in reader.experiments()
+        for view in overview.VIEWS
+    }
 
 
 def ui_command(root: Path, port: int) -> tuple[list[str], dict[str, str]]:

@@ -104,6 +104,7 @@ def views(metric: str) -> dict[str, dict[str, Any]]:
     `metric` is what the variants are judged by.
     """
     columns = [
+        "params.`variant`",
         "params.`board`",
         f"metrics.`{metric}`",
         *(f"metrics.`{cost}`" for cost in charts.COSTS),
@@ -117,7 +118,7 @@ def views(metric: str) -> dict[str, dict[str, Any]]:
         "selectedColumns": columns,
     }
     section = {
-        "uuid": "tinydeploy", "name": f"{metric} against what it costs", "display": True,
+        "uuid": "tinydeploy", "name": f"{metric} / cost", "display": True,
         "isReordered": False, "deleted": False, "isGenerated": False,
     }  # fmt: skip
     scatters = [

@@ -26,6 +26,13 @@ class Reader(Protocol):
     def model(self, name: str) -> ModelRow | None:
         """A registered model with all its versions, or None."""
 
+    def glance(self, name: str, board: str, versions: Sequence[str]) -> ModelRow | None:
+        """A registered model with the versions that a selection for a board is about: see `view`.
+
+        Those named, the newest of each variant, and all that an alias, a pin or a tag of the
+        board points to.
+        """
+
     def models(self) -> list[str]:
         """Names of all registered models."""
 
@@ -49,6 +56,9 @@ class Reader(Protocol):
 
     def runs_below(self, experiment: str, parent: str, kind: str = "") -> list[RunRow]:
         """Child runs of a run that are not deleted, the newest first."""
+
+    def runs_of(self, experiment: str, parents: Sequence[str], kind: str) -> list[RunRow]:
+        """Child runs of one kind of several runs, the newest first."""
 
     def unfinished(self, experiment: str) -> list[RunRow]:
         """Runs that were begun and not ended."""
@@ -93,6 +103,9 @@ class Place(Protocol):
 
     def filling(self, experiment: str, run_id: str) -> AbstractContextManager[Path]:
         """What is written into this folder becomes artifacts of the run."""
+
+    def describe(self, client: MlflowClient, name: str, text: str) -> None:
+        """The description of a registered model."""
 
     def put(self, experiment: str, run_id: str, file: Path, path: str) -> None:
         """Make a file, which may be the artifact itself, an artifact of a run."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinydeploy.errors import RegistryError, UsageError
+from tinydeploy.registry.database import ModelRow
 from tinydeploy.registry.files import EVALUATION_FILE, MODEL_FOLDER
 from tinydeploy.registry.folder import MlflowFolder
 from tinydeploy.registry.mlmodel import read_model_folder
 from tinydeploy.registry.place import FRESH, open_place
-from tinydeploy.registry.schema import VersionRecord, read_version
-from tinydeploy.registry.view import View, read_versions, read_view
+from tinydeploy.registry.schema import KIND_BOARD, VersionRecord, read_version
+from tinydeploy.registry.view import View, read_glance, read_versions, read_view, view_of
 from tinydeploy.types import Artifact, Candidate, Evaluation, Selection, from_json
 
 
@@ -40,7 +42,21 @@ class RegistryReader:
 
     def view(self, name: str) -> View:
         """Versions, runs and choices of a registered model. Raises RegistryError if unknown."""
-        view = read_view(self.database, name)
+        return self._known(name, read_view(self.database, name))
+
+    def glance(self, name: str, board: str, versions: Sequence[str] = ()) -> View:
+        """As `view`, with only what a selection for a board is about: see `view.read_glance`."""
+        return self._known(name, read_glance(self.database, name, board, versions))
+
+    def only(self, name: str, version: str) -> View:
+        """As `view`, with one version and its runs, without aliases. Raises as `get` does."""
+        self.get(name, version)
+        row = self.database.version(name, version)
+        versions = (row,) if row else ()
+        runs = self.database.runs_of(name, [v.run_id for v in versions], KIND_BOARD)
+        return view_of(ModelRow(name, versions=versions), runs)
+
+    def _known(self, name: str, view: View | None) -> View:
         if view is None:
             known = ", ".join(self.models()) or "none yet"
             raise RegistryError(
@@ -71,11 +87,11 @@ class RegistryReader:
         self, name: str, board: str, engine: str | None = None, optimize: str | None = None
     ) -> list[Candidate]:
         """What selection needs to choose again for a board, from what is registered."""
-        return self.view(name).candidates(board, engine, optimize)
+        return self.glance(name, board).candidates(board, engine, optimize)
 
     def selection(self, name: str, board: str) -> Selection | None:
         """The last selection for a board, or None."""
-        return self.view(name).selection(board)
+        return self.glance(name, board).selection(board)
 
     def artifact(self, name: str, version: str) -> Artifact:
         """The model of a version. Raises RegistryError if its file is gone or was changed."""

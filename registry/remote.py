@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinydeploy.errors import UsageError
 from tinydeploy.registry.database import ModelRow, RunRow, VersionRow
 from tinydeploy.registry.failures import translated
-from tinydeploy.registry.schema import EXPERIMENT_MARK, TAG_KEY, TAG_KIND, Row
+from tinydeploy.registry.schema import EXPERIMENT_MARK, TAG_KEY, TAG_KIND, TAG_PARENT, Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,6 +39,10 @@ class ServerDatabase:
                 aliases={alias: str(v) for alias, v in model.aliases.items()},
                 versions=tuple(self._versions(f"name = {_quoted(name)}")),
             )
+
+    def glance(self, name: str, board: str, versions: Sequence[str]) -> ModelRow | None:
+        """A registered model; a server has no cheaper answer than all versions."""
+        return self.model(name)
 
     def _registered(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
@@ -102,6 +106,11 @@ class ServerDatabase:
         """Child runs of a run that are not deleted, the newest first."""
         kinds = f" AND tags.`{TAG_KIND}` = {_quoted(kind)}" if kind else ""
         return self._runs(experiment, f"tags.`mlflow.parentRunId` = {_quoted(parent)}{kinds}")
+
+    def runs_of(self, experiment: str, parents: Sequence[str], kind: str) -> list[RunRow]:
+        """Child runs of one kind of several runs, the newest first."""
+        wanted = set(parents)
+        return [r for r in self.runs(experiment, kind) if r.row.tags.get(TAG_PARENT) in wanted]
 
     def unfinished(self, experiment: str) -> list[RunRow]:
         """Runs that were begun and not ended."""

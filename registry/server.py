@@ -97,6 +97,10 @@ class MlflowServer:
             yield Path(scratch)
             self._repository(run_id).log_artifacts(scratch)
 
+    def describe(self, client: MlflowClient, name: str, text: str) -> None:
+        """The description of a registered model."""
+        client.update_registered_model(name, text)
+
     def put(self, experiment: str, run_id: str, file: Path, path: str) -> None:
         """Make a file an artifact of a run."""
         self._repository(run_id).log_artifact(str(file), os.path.dirname(path) or None)

@@ -19,6 +19,7 @@ from tinydeploy.registry.schema import EXPERIMENT_MARK, TAG_MANIFEST, TAG_WRITER
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput
+    from mlflow.tracking._model_registry.client import ModelRegistryClient
 
 Fill = Callable[[Path, str], Mapping[str, str]]
 """Writes a run's artifacts into a folder, given its id; returns tags, with `manifest_sha256`."""
@@ -29,8 +30,8 @@ _EXPERIMENT_TAGS = {
     **EXPERIMENT_MARK,
     # Opens the MLflow UI on runs and metrics instead of on language models.
     "mlflow.experimentKind": "custom_model_development",
-    "mlflow.note.content": "Runs are variants, their child runs boards: show the columns board, "
-    "flash_bytes, ram_bytes, instructions, selection and reason.",
+    "mlflow.note.content": "Variants below a deployment, boards below variants. "
+    "`tinydeploy ui` prints links to the columns and charts that matter.",
 }
 
 
@@ -39,6 +40,7 @@ class Writer:
 
     def __init__(self, client: MlflowClient, place: Place, experiment: str) -> None:
         self.client, self.place, self.experiment = client, place, experiment
+        self.models = models_of(client)
         self.experiment_id = self._experiment_id()
         self._give_up_unfinished()
 
@@ -134,6 +136,15 @@ class Writer:
     def has_ended(self, run: RunRow) -> bool:
         """True if a run was written by a process of this machine that is no more."""
         return process.has_ended(run.row.tags.get(TAG_WRITER, ""))
+
+
+def models_of(client: MlflowClient) -> ModelRegistryClient:
+    """The part of MLflow's client that writes models and versions.
+
+    `MlflowClient` itself first asks, before each tag, alias or description, whether the model is
+    a prompt, and reads all versions for that: with 10,000 versions half a second each time.
+    """
+    return client._get_registry_client()
 
 
 def _provenance() -> dict[str, str]:

@@ -59,6 +59,7 @@ def command(config: Path | None, as_json: bool, **given: Any) -> None:
     else:
         click.echo(report(result, settings, devices))
     store.require_delivered()
+    store.publish(settings.name)
     if result.failures:
         raise DeviceError(
             f"{len(result.failures)} of the variants failed on a board: {result.failures[0]}",

@@ -68,6 +68,9 @@ def command(
             if changes:
                 parts.append(selecting.difference(store, name, selection, changes))
         click.echo("\n\n".join(parts))
+    if not changes:
+        store.require_delivered()
+        store.publish(name)
     if lacking := [s.board for s in selections if s.chosen is None]:
         raise NoSufficientVariantError(
             f"no variant of {name} is sufficient on {', '.join(lacking)}"

@@ -19,10 +19,13 @@ def command(registry: Path | str, port: int) -> None:
     if isinstance(registry, str):
         click.echo(registry)
         return
-    from tinydeploy.registry.mlflow import ui_command
+    from tinydeploy.registry.mlflow import ui_command, ui_links
 
     arguments, environment = ui_command(registry, port)
-    options.progress(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
+    address = f"http://127.0.0.1:{port}"
+    options.progress(f"{address} (Ctrl-C ends it)")
+    for what, link in ui_links(registry, address).items():
+        options.progress(f"  {what}  {link}")
     raise SystemExit(
         subprocess.run(arguments, env={**os.environ, **environment}, check=False).returncode
     )

@@ -16,9 +16,17 @@ from servers import free_port, stop, until
 
 from tinydeploy.pipeline.select import select
 from tinydeploy.registry.mlflow import MlflowRegistry, ui_command
+from tinydeploy.registry.overview import link
+from tinydeploy.registry.schema import KIND_DEPLOYMENT
 from tinydeploy.types import Constraints
 
 CHROMIUM = Path("/usr/bin/chromium")
+# MLflow's assistant takes a third of the screen until it is closed.
+_ASSISTANT = '[data-component-id="mlflow.assistant.chat_panel.close"]'
+_ROWS = '[data-testid="experiment-view-table-run-color"]'
+QUESTION = (
+    'metrics.flash_bytes < 262144 and metrics.accuracy > 0.9 and tags."board" = "qemu-cortex-m4"'
+)
 WAIT_MS = 60_000
 
 # Accuracy, and on each board flash, RAM and instructions, as `make demo` gave them.
@@ -108,3 +116,84 @@ def page(width: int = 1500, height: int = 760) -> Iterator[Any]:
         made.set_default_timeout(WAIT_MS)
         yield made
         browser.close()
+
+
+class Tour:
+    """The screens that a user needs; each leaves a picture if it was reached."""
+
+    def __init__(self, page: Any, url: str, registry: MlflowRegistry, folder: Path) -> None:
+        self.page, self.url, self.registry, self.folder = page, url, registry, folder
+        self.experiment = registry.folder.reader.experiment_id("fashion")
+
+    def _shoot(self, name: str) -> None:
+        self.page.wait_for_timeout(700)  # what moves into its place
+        self.page.screenshot(path=str(self.folder / f"{name}.png"))
+
+    def _open(self, address: str, *words: str) -> None:
+        self.page.goto(address)
+        for text in words:
+            self.page.get_by_text(text).first.wait_for()
+        close = self.page.locator(_ASSISTANT)
+        if close.count():
+            close.first.click()
+
+    def runs(self) -> list[str]:
+        """The names of the runs in the list of boards, as `tinydeploy ui` links to it."""
+        self._open(link(self.url, self.experiment, "boards"), "flash_bytes", "large-int8@")
+        self._shoot("runs")
+        return self._names()
+
+    def search(self) -> list[str]:
+        """The names of the runs that answer QUESTION, typed into the search box."""
+        box = self.page.get_by_test_id("search-box")
+        box.fill(QUESTION)
+        box.press("Enter")
+        self.page.get_by_text("5 matching runs").wait_for()
+        self._shoot("search")
+        return self._names()
+
+    def _names(self) -> list[str]:
+        links = self.page.locator(f'a[href*="/experiments/{self.experiment}/runs/"]')
+        return [text for text in links.all_inner_texts() if "@" in text]
+
+    def charts(self) -> int:
+        """How many charts the view `charts` draws."""
+        self._open(link(self.url, self.experiment, "charts"), "accuracy / cost")
+        plots = self.page.locator(".js-plotly-plot .scatterlayer, .js-plotly-plot .gl-container")
+        plots.first.wait_for(state="attached")
+        self.page.wait_for_timeout(1500)
+        self._shoot("charts")
+        return int(self.page.locator(".js-plotly-plot").count())
+
+    def model(self) -> str:
+        """The page of the registered model: its description and its versions with aliases."""
+        self._open(f"{self.url}/#/models/fashion", "fashion-large-int16x8")
+        self._shoot("model")
+        return str(self.page.locator("body").inner_text())
+
+    def version(self, version: str) -> str:
+        """The page of a version: the alias, the figures and the reasons."""
+        self._open(f"{self.url}/#/models/fashion/versions/{version}", "instructions")
+        self._shoot("version")
+        return str(self.page.locator("body").inner_text())
+
+    def plot(self, board: str) -> tuple[int, int]:
+        """Width and height of a Pareto plot, as the browser shows it among the artifacts."""
+        (run,) = self.registry.database.runs("fashion", KIND_DEPLOYMENT)
+        self._open(
+            f"{self.url}/#/experiments/{self.experiment}/runs/{run.run_id}/artifacts/"
+            f"pareto-{board}.svg",
+            f"pareto-{board}.svg",
+        )
+        image = self.page.locator(f"img[alt='pareto-{board}.svg']").first
+        image.wait_for()
+        self._shoot("pareto")
+        size = image.evaluate("i => i.decode().then(() => [i.naturalWidth, i.naturalHeight])")
+        return size[0], size[1]
+
+    def card(self, version: str) -> str:
+        """The page of the run behind a version, which shows the model card."""
+        run_id = self.registry.get("fashion", version).run_id
+        self._open(f"{self.url}/#/experiments/{self.experiment}/runs/{run_id}", "accuracy")
+        self._shoot("card")
+        return str(self.page.locator("body").inner_text())

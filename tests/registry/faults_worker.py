@@ -4,6 +4,7 @@
     faults_worker.py first ROOT WORK         the same, killed while the database is made
     faults_worker.py race ROOT WORK N        N processes do the same at the same time
     faults_worker.py crowd ROOT WORK N       N processes, each with a variant of its own
+    faults_worker.py deploys ROOT WORK SEEDS a whole deployment, killed on the way
     faults_worker.py full ROOT WORK          on a file system of a few MB, filled up more and more
 
 ROOT is a folder, or for race and crowd the URL of a server. Prints one JSON value.
@@ -26,13 +27,24 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1] / "faults"))
 import family
+from deployments import make_project
 
+from tinydeploy.cli.main import run
 from tinydeploy.config import is_url
 from tinydeploy.errors import RegistryError
+from tinydeploy.registry import garbage, integrity
 from tinydeploy.registry.folder import import_mlflow
 from tinydeploy.registry.mlflow import MlflowRegistry
-from tinydeploy.registry.schema import KIND_HISTORY, TAG_KIND
+from tinydeploy.registry.schema import (
+    KIND_BOARD,
+    KIND_HISTORY,
+    KIND_VARIANT,
+    TAG_KIND,
+    TAG_PARENT,
+)
+from tinydeploy.store import remove_staged, staged_left
 
 
 def everything(root: Path | str, work: Path, seed: int = 0) -> None:
@@ -81,23 +93,55 @@ def counted(root: Path, work: Path, kill_at: int | None = None) -> int:
     return calls
 
 
-def look(root: Path | str) -> dict[str, Any]:
+def left_behind(registry: MlflowRegistry, name: str) -> set[str]:
+    """Ids of runs and artifacts that belong to nothing, found another way than `gc` does."""
+    runs = registry.database.runs(name)
+    model = registry.database.model(name)
+    owners = {v.run_id for v in model.versions} if model else set()
+    left = {r.run_id for r in runs if r.status != "FINISHED"}
+    for r in runs:
+        tags = r.row.tags
+        if tags[TAG_KIND] == KIND_VARIANT and r.run_id not in owners:
+            left.add(r.run_id)
+        if tags[TAG_KIND] == KIND_BOARD and tags[TAG_PARENT] not in owners:
+            left.add(r.run_id)
+    return left | (set(registry.place.artifact_folders(name)) - {r.run_id for r in runs})
+
+
+def unfound(root: Path | str, name: str, work: Path) -> list[str]:
+    """What is left behind and `gc` does not list; then everything that it lists is removed."""
+    registry = MlflowRegistry(root)
+    found = garbage.find(registry, name, garbage.Policy())
+    missed = left_behind(registry, name) - {g.id for g in found}
+    hidden = {p for p in work.rglob(".*.*") if p.name != ".lock"}
+    staged = staged_left([work], 24)
+    missed |= {str(p) for p in hidden - set(staged)}
+    garbage.remove(registry, found, lambda _: None)
+    remove_staged(staged)
+    return sorted(missed) + [
+        f"still {g.id}" for g in garbage.find(registry, name, garbage.Policy())
+    ]
+
+
+def look(root: Path | str, name: str = "family") -> dict[str, Any]:
     """What someone sees who comes along: versions whose model is whole, runs, choices."""
     registry = MlflowRegistry(root)
-    if "family" not in registry.models():
-        return {"versions": [], "runs": [], "aliases": {}, "records": 0}
-    view = registry.view("family")
-    runs = registry.database.runs("family")
+    if name not in registry.models():
+        return {"versions": [], "runs": [], "aliases": {}, "records": 0, "broken": []}
+    view = registry.view(name)
+    runs = registry.database.runs(name)
+    checked = [c for v in view.versions for c in integrity.verify(registry, name, v.version)]
+    numbers = {v.version for v in view.versions}
     return {
-        "versions": [registry.artifact("family", v.version).recipe for v in view.versions],
+        "broken": [f"{c.version} {p.file} {p.reason}" for c in checked for p in c.problems]
+        + [f"alias {a}" for a, version in view.aliases.items() if version not in numbers],
+        "versions": [registry.artifact(name, v.version).recipe for v in view.versions],
         "runs": sorted(
             f"{r.name} {r.status}" for r in runs if r.row.tags[TAG_KIND] != KIND_HISTORY
         ),
         "aliases": dict(view.aliases),
         "records": len(view.records),
-        "orphans": sorted(
-            set(registry.place.artifact_folders("family")) - {r.run_id for r in runs}
-        ),
+        "orphans": sorted(set(registry.place.artifact_folders(name)) - {r.run_id for r in runs}),
     }
 
 
@@ -126,9 +170,53 @@ def kills(root: Path, work: Path, seeds: int) -> Any:
             point = chance.randrange(1, total)
             ends.append(died(forked(partial(counted, place, work, point))))
             between.append(look(place))
+            between[-1]["unfound"] = unfound(place, "family", place)
         ends.append(died(forked(partial(everything, place, work))))
         results.append({"seed": seed, "ends": ends, "between": between, "after": look(place)})
     return {"total": total, "expected": look(whole), "results": results}
+
+
+def deploys(root: Path, work: Path, seeds: int) -> Any:
+    """For each seed a project of its own: its deployment is killed, looked at, then finished."""
+    template = MlflowRegistry(root / "empty").folder
+    with template.locked():
+        pass
+    os.environ["TINYDEPLOY_CACHE"] = str(work / "cache")
+
+    def prepared(name: str) -> Path:
+        place = root / name
+        (place / "mlruns").mkdir(parents=True)
+        shutil.copy(template.database, place / "mlruns")
+        make_project(place, "loopback")
+        return place
+
+    def deploy(place: Path) -> None:
+        with open(place / "log", "a") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        if code := run(["deploy", "--config", str(place / "tinydeploy.toml")]):
+            raise RuntimeError(f"exit code {code}: {(place / 'log').read_text()}")
+
+    whole = prepared("whole")
+    if died(forked(partial(deploy, whole))):
+        raise RuntimeError((whole / "log").read_text())
+    again = prepared("again")
+    start = time.monotonic()
+    died(forked(partial(deploy, again)))
+    seconds = time.monotonic() - start
+    results = []
+    for seed in range(seeds):
+        place = prepared(f"killed{seed}")
+        pid = forked(partial(deploy, place))
+        # One in each part of the time that it takes; most of it is spent with the registry.
+        time.sleep(seconds * (seed + random.Random(seed).random()) / seeds)
+        os.kill(pid, signal.SIGKILL)
+        ends = [died(pid)]
+        between = look(place, "net")
+        between["unfound"] = unfound(place, "net", place / ".tinydeploy")
+        ends.append(died(forked(partial(deploy, place))))
+        results.append({"ends": ends, "between": [between], "after": look(place, "net")})
+    return {"seconds": seconds, "expected": look(whole, "net"), "results": results}
 
 
 def killed_at_first(root: Path, work: Path) -> Any:
@@ -185,7 +273,8 @@ def main() -> None:
     task, where, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     more = [int(a) for a in sys.argv[4:]]
     tasks: dict[str, Callable[..., Any]] = {
-        "kills": kills, "first": killed_at_first, "race": race, "crowd": crowd, "full": full,
+        "kills": kills, "deploys": deploys, "first": killed_at_first,
+        "race": race, "crowd": crowd, "full": full,
     }  # fmt: skip
     if is_url(where):
         print(json.dumps(tasks[task](where, work, *more)))

@@ -99,9 +99,26 @@ def test_killed_anywhere_and_run_again(tmp_path: Path) -> None:
             assert seen["versions"] in ([], ["int8"]), result
             assert seen["records"] <= len(seen["versions"]), result
             assert set(seen["aliases"]) <= {BOARD}
+            assert (seen["broken"], seen["unfound"]) == ([], []), result
         assert result["ends"][-1] == 0
         assert result["after"] == expected, result
     assert killed >= 5  # the first of each three, and the others if there was work left
+
+
+def test_a_deployment_killed_anywhere_and_run_again(tmp_path: Path) -> None:
+    """`bench/kills.py` does the same at 50 points."""
+    report = worker("deploys", tmp_path / "root", tmp_path / "work", 2)
+    expected = report["expected"]
+    assert (len(expected["versions"]), expected["records"]) == (2, 2)
+    assert set(expected["aliases"]) == {"loopback"}
+    for result in report["results"]:
+        (seen,) = result["between"]
+        assert (seen["broken"], seen["unfound"]) == ([], []), result
+        assert set(seen["aliases"]) <= {"loopback"}
+        assert result["ends"][-1] == 0
+        after = result["after"]
+        assert (after["broken"], after["orphans"]) == ([], [])
+        assert len(after["versions"]) == after["records"] == 2
 
 
 def test_killed_while_the_database_is_made(tmp_path: Path) -> None:
@@ -113,7 +130,7 @@ def test_killed_while_the_database_is_made(tmp_path: Path) -> None:
 
 
 def test_two_at_once_register_once(registry: MlflowRegistry, tmp_path: Path) -> None:
-    report = worker("race", registry.folder.folder.parent, tmp_path / "work", 3)
+    report = worker("race", registry.folder.folder.parent, tmp_path / "work", 2)
     assert report["ends"] == [0, 0, 0]
     assert report["after"]["versions"] == ["int8"]
     assert report["after"]["records"] == 1

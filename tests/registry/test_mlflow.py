@@ -229,7 +229,7 @@ def test_an_older_run_left_by_a_kill_is_removed(registry: MlflowRegistry, tmp_pa
     new = registry.record("family", "1", made, measurement(made))
     client_of(registry).restore_run(old)  # as if the process had died before it deleted it
     assert registry.record("family", "1", made, measurement(made)) == new
-    assert [r.run_id for r in registry.database.runs("family") if r.name.startswith(BOARD)] == [new]
+    assert [r.run_id for r in registry.database.runs("family") if f"@{BOARD}" in r.name] == [new]
 
 
 def test_what_cannot_be_recorded(registry: MlflowRegistry, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_what_cannot_be_recorded(registry: MlflowRegistry, tmp_path: Path) -> No
     made.elf.unlink()
     with pytest.raises(RegistryError, match=r"firmware\.elf"):
         registry.record("family", "1", made, None)
-    assert [r for r in registry.database.runs("family") if r.name.startswith(BOARD)] == []
+    assert [r for r in registry.database.runs("family") if f"@{BOARD}" in r.name] == []
 
 
 # ---------------------------------------------------------------- select

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# Machines are shared and noisy: no example fails for being slow.
+settings.register_profile("tinydeploy", deadline=None)
+settings.load_profile("tinydeploy")
 
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED_SKIPS = [

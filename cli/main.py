@@ -33,6 +33,8 @@ COMMANDS = {
     "gate": "Judge a model by limits or against the champion, for CI.",
     "report": "Write one self-contained HTML page about a registered model.",
     "verify": "Re-hash what is registered and find a changed byte.",
+    "export": "Write a version on a board as a self-contained bundle.",
+    "import": "Register the version of a bundle.",
     "keys": "Signing keys: new, show, trust.",
     "sign": "Sign a registered version, or a folder with firmware.",
     "promote": "Make a version the champion of a board.",

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tinydeploy.errors import DeviceError
 
+MAX_IMAGE_BYTES = 64 << 20
+PT_LOAD = 1
 SHT_SYMTAB = 2
 SHT_NOBITS = 8
 STT_FUNC = 2
@@ -80,6 +82,39 @@ class Elf:
 
     def _text(self, offset: int) -> str:
         return self._data[offset : self._data.index(b"\0", offset)].decode("ascii", "replace")
+
+    def image(self) -> tuple[int, bytes]:
+        """Address and bytes of what is loaded, gaps filled with zeros: `objcopy -O binary`.
+
+        A section lies where its segment is loaded (p_paddr), not where it runs: .data is in flash.
+        Raises DeviceError if no segment is loaded, or if the gaps are larger than 64 MiB.
+        """
+        start = struct.unpack_from("<Q", self._data, 32) if self._wide else (
+            struct.unpack_from("<I", self._data, 28)
+        )  # fmt: skip
+        size, count = struct.unpack_from("<2H", self._data, 54 if self._wide else 42)
+        layout = struct.Struct("<2I6Q" if self._wide else "<8I")
+        parts: list[tuple[int, bytes]] = []
+        for i in range(count):
+            h = layout.unpack_from(self._data, start[0] + i * size)
+            # type, offset, physical address, size in the file
+            kind, offset, address, length = (
+                (h[0], h[2], h[4], h[5]) if self._wide else (h[0], h[1], h[3], h[4])
+            )
+            if kind != PT_LOAD:
+                continue
+            for s in self.sections:
+                if s.loaded and offset <= s.offset and s.offset + s.size <= offset + length:
+                    data = self._data[s.offset : s.offset + s.size]
+                    parts.append((address + s.offset - offset, data))
+        low = min((a for a, _ in parts), default=0)
+        high = max((a + len(d) for a, d in parts), default=0)
+        if not parts or high - low > MAX_IMAGE_BYTES:
+            raise DeviceError(f"{self._path} holds no image", hint="build again")
+        flat = bytearray(high - low)
+        for address, data in parts:
+            flat[address - low : address - low + len(data)] = data
+        return low, bytes(flat)
 
     def symbols(self) -> dict[str, int]:
         """Addresses by name; Thumb's bit 0 of functions is kept. Local names may repeat."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from tinydeploy.devices import export, footprint, official, pio, project, tflm
 from tinydeploy.devices.firmware import build_header
 from tinydeploy.devices.toolchain import compiler_version
+from tinydeploy.devices.unchanged import require_unchanged, write_sums
 from tinydeploy.errors import DoesNotFitError, UsageError
 from tinydeploy.graph import Graph
 from tinydeploy.store import sha256_file, sha256_json, staged_directory, write_json
@@ -43,9 +44,9 @@ class PlatformioBuilder:
         """Firmware, linker map and build.json in `out`, whole or not at all.
 
         `out` gets firmware.elf, firmware.map, firmware.bin (boards without an operating system),
-        model.tflite and build.json, and can be moved. Raises ToolMissingError for a compiler that
-        is not installed, DoesNotFitError for firmware that does not even link, DeviceError with
-        the compiler's words, UsageError for a board that takes no firmware.
+        model.tflite, build.json and SHA256SUMS, and can be moved. Raises ToolMissingError for a
+        compiler that is not installed, DoesNotFitError for firmware that does not even link,
+        DeviceError with the compiler's words, UsageError for a board that takes no firmware.
         """
         if device.platform == "host":
             raise UsageError(
@@ -89,6 +90,7 @@ class PlatformioBuilder:
                 footprint=bytes_of,
             )
             write_json(scratch / BUILD_FILE, to_json(build))
+            write_sums(scratch)
         return self.load(out)
 
     def export(
@@ -121,7 +123,10 @@ class PlatformioBuilder:
 
 
 def load_build(directory: Path) -> Build:
-    """A build from its folder, wherever that is now. Raises UsageError if it is none or damaged."""
+    """A build from its folder, wherever that is now.
+
+    Raises UsageError if it is none, DeviceError if a file was changed since it was built.
+    """
     import json
 
     try:
@@ -140,7 +145,7 @@ def load_build(directory: Path) -> Build:
     }
     if not values["elf"].is_file():
         raise UsageError(f"{values['elf']} is missing", hint="build again")
-    return Build(**values)
+    return require_unchanged(Build(**values))
 
 
 def identify(compiled: Compiled, device: DeviceProfile, compiler: str, library: str = "") -> str:

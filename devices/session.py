@@ -110,9 +110,10 @@ class Session:
         return self._identity
 
     def require(self, build: Build) -> Identity:
-        """Identify the device and refuse it unless it runs `build`."""
+        """Identify the device and refuse it unless it runs `build`, with its model."""
         identity = self.identify()
-        if identity.build_id != build.build_id:
+        same_model = identity.model_sha256 == build.model_sha256
+        if identity.build_id != build.build_id or not same_model:
             raise WrongFirmwareError(
                 f"the device on {self._name} runs build {identity.build_id[:12]} "
                 f"(board {identity.board}, model {identity.model_sha256[:12]}), "

@@ -66,7 +66,7 @@ def _require_harmless(entries: list[zipfile.ZipInfo], path: Path) -> None:
         name = entry.filename
         if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
             raise _refused(path, f"it holds the name {name[:_MAX_NAME]!r}")
-        if {"..", "."} & set(PurePosixPath(name).parts) or name != entry.orig_filename:
+        if {"..", "."} & set(name.split("/")) or name != entry.orig_filename:
             raise _refused(path, f"{name!r} leads out of its folder")
         if any(part.strip(" .") != part and part[0] != "." for part in name.split("/")):
             raise _refused(path, f"it holds the name {name!r}")

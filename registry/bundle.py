@@ -10,8 +10,8 @@
     images/                         the same firmware as .hex and .uf2, or signed for MCUboot
     source/                         the model's C and the kernels, which compile on their own
 
-There is nothing of the machine in it (no time, no version number, no path): another registry that
-imports it and exports it again gives the same bytes.
+No time, version number or path of an export is in it: another registry that imports it and exports
+it again gives the same bytes. (An ELF's debug information names the folder that it was built in.)
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from tinydeploy.registry.integrity import (
 from tinydeploy.registry.manifest import (
     MANIFEST_FILE,
     SIGNATURE_FILE,
+    UNLISTED,
     read_manifest,
     write_manifest,
 )
@@ -53,20 +54,22 @@ from tinydeploy.store import sha256_file, write_atomic
 
 FIRMWARE_FOLDER = "firmware"
 CARD = "MODEL_CARD.md"
+CHOICE_FILE = "choice.json"
 _LICENCE = "Apache-2.0"
 _SHARED = ("model_sha256", "board", "build_id", "firmware_sha256")
 
 
 def assemble(
-    folder: Path, model: Path, evaluation: Path, firmware: Path, name: str, choice: Mapping
+    folder: Path, variant: Path, firmware: Path, name: str, choice: Mapping[str, str]
 ) -> None:
-    """Put the folders of a version and of its run on a board together, without signatures' keys.
+    """Put the artifacts of a version's run and of its run on a board together.
 
     `choice` is how it was selected for the board: objective and constraints. `source/` and
     `images/` are the caller's; `finish` then completes the bundle. Raises ToolMissingError.
     """
-    shutil.copytree(model, folder / MODEL_FOLDER, ignore=shutil.ignore_patterns("registered_*"))
-    shutil.copyfile(evaluation, folder / EVALUATION_FILE)
+    left_out = shutil.ignore_patterns(*UNLISTED[2:])
+    shutil.copytree(variant / MODEL_FOLDER, folder / MODEL_FOLDER, ignore=left_out)
+    shutil.copyfile(variant / EVALUATION_FILE, folder / EVALUATION_FILE)
     shutil.copytree(firmware, folder / FIRMWARE_FOLDER)
     of_model = read_manifest(folder / MODEL_FOLDER)["lineage"]
     of_board = read_manifest(folder / FIRMWARE_FOLDER)["lineage"]
@@ -78,12 +81,12 @@ def assemble(
     measured = folder / FIRMWARE_FOLDER / MEASUREMENT_FILE
     found = json.loads(measured.read_text("utf-8")) if measured.exists() else None
     write_atomic(folder / CARD, card + "\n" + board_card(build, found))
-    write_atomic(folder / "choice.json", json.dumps({"name": name, **choice}, indent=2) + "\n")
+    write_atomic(folder / CHOICE_FILE, json.dumps({"name": name, **choice}, indent=2) + "\n")
 
 
 def finish(folder: Path, private_key: Path | None = None) -> None:
     """Write the bundle's manifest; with a key sign the model, the firmware and the bundle."""
-    choice = json.loads((folder / "choice.json").read_text("utf-8"))
+    choice = json.loads((folder / CHOICE_FILE).read_text("utf-8"))
     of_board = read_manifest(folder / FIRMWARE_FOLDER)["lineage"]
     label = f"{choice['name']}@{of_board['board']}"
     if private_key:
@@ -127,10 +130,16 @@ def check_bundle(folder: Path) -> list[Checked]:
         in_firmware.append(Problem(image, "is not the firmware of this bundle"))
     signed = (folder / SIGNATURE_FILE).exists()
     return [
-        examined(folder, (name, "", "", ""), None, more),
-        examined(model, (name, "", "", ""), None, in_model, signed=signed),
-        examined(firmware, (name, "", board, ""), None, in_firmware, signed=signed),
+        examined("bundle", folder, (name, "", "", ""), None, more),
+        examined("model", model, (name, "", "", ""), None, in_model, signed=signed),
+        examined("firmware", firmware, (name, "", board, ""), None, in_firmware, signed=signed),
     ]
+
+
+def check_parts(folder: Path) -> list[Checked]:
+    """The copied model and firmware of a bundle that is not finished, re-hashed."""
+    parts = (("model", MODEL_FOLDER), ("firmware", FIRMWARE_FOLDER))
+    return [examined(part, folder / name, ("the copy", "", "", ""), None) for part, name in parts]
 
 
 def _lineage_of(folder: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ EVALUATION_FILE = "evaluation.json"
 MEASUREMENT_FILE = "measurement.json"
 FIRMWARE_FILES = ("build.json", "firmware.elf")
 IMAGE_FILE = "firmware.bin"  # not of boards that are a process of the host
+_IMAGES = (IMAGE_FILE, "firmware.hex", "firmware.uf2")
 
 _MAX_NOTE = 5000  # of MLflow's column
 
@@ -71,8 +72,8 @@ def write_board(
     folder: Path, build: Build, measurement: Measurement | None, lineage: Lineage
 ) -> dict[str, str]:
     """What was flashed, and every raw sample; the tags of the run that follow from them."""
-    image = [IMAGE_FILE] if (build.directory / IMAGE_FILE).is_file() else []
-    for name in (*FIRMWARE_FILES, *image):
+    images = [name for name in _IMAGES if (build.directory / name).is_file()]
+    for name in (*FIRMWARE_FILES, *images):
         shutil.copyfile(build.directory / name, folder / name)
     if measurement:
         write_json(folder / MEASUREMENT_FILE, to_json(measurement))

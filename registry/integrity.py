@@ -35,11 +35,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Checked:
-    """One folder that was re-hashed: the model of a version (`board` is ""), or a board's run.
+    """One folder that was re-hashed: `part` is "model", "firmware" (of `board`) or "bundle".
 
     `signature` is "unsigned", "trusted", "untrusted" (by a key that is not trusted) or "invalid".
     """
 
+    part: str
     name: str
     version: str
     board: str
@@ -122,7 +123,7 @@ def sign(registry: MlflowRegistry, name: str, version: str, private_key: Path) -
 
 def require_intact(checked: Checked, *, signed: bool = False) -> Checked:
     """What was checked. Raises RegistryError naming the first changed file, or if not signed."""
-    what = f"version {checked.version} of {checked.name}"
+    what = f"version {checked.version} of {checked.name}" if checked.version else checked.name
     what += f" on {checked.board}" if checked.board else ""
     if checked.problems:
         first = checked.problems[0]
@@ -130,8 +131,7 @@ def require_intact(checked: Checked, *, signed: bool = False) -> Checked:
         raise RegistryError(
             f"{what} is refused: {first.file} {first.reason}"
             + (f" ({more} more problems)" if more else ""),
-            hint=f"see `tinydeploy verify {checked.name}/{checked.version}`; import it again, or "
-            "deploy again",
+            hint="`tinydeploy verify` shows all; get it again from where it came, or deploy again",
         )
     if signed:
         signing.require_signature(checked.folder, what, required=True)
@@ -146,6 +146,7 @@ def _checked(
     board = getattr(record, "board", "")
     signed = bool(record.signed_by)
     return examined(
+        "firmware" if board else "model",
         folder,
         (version.name, version.version, board, record.run_id),
         record.manifest_sha256 or None,
@@ -155,6 +156,7 @@ def _checked(
 
 
 def examined(
+    part: str,
     folder: Path,
     what: tuple[str, str, str, str],
     manifest_sha256: str | None,
@@ -176,6 +178,7 @@ def examined(
     unique = dict.fromkeys([*found, *more])
     name, version, board, run_id = what
     return Checked(
+        part=part,
         name=name,
         version=version,
         board=board,

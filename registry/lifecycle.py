@@ -17,7 +17,7 @@ from tinydeploy.registry import history
 from tinydeploy.registry.boards import BoardRecord
 from tinydeploy.registry.choice import CHALLENGER, Changes, moved
 from tinydeploy.registry.history import Event
-from tinydeploy.registry.schema import PINNED, VersionRecord
+from tinydeploy.registry.schema import DEPLOYED, PINNED, VersionRecord
 from tinydeploy.registry.view import View
 from tinydeploy.registry.writer import Writer
 
@@ -120,6 +120,23 @@ class Lifecycle:
         with self.registry.place.locked() as client:
             history.append(Writer(client, self.registry.place, name), event)
         return version.version
+
+    def deployed(self, name: str, version: str, deployment: str, board: str) -> None:
+        """Note that a deployment runs a version, which is kept as long as it does."""
+        tag = f"{DEPLOYED}.{deployment}"
+        with self.registry.place.locked() as client:
+            for v in self.registry.view(name).versions:
+                if v.version == version:
+                    client.set_model_version_tag(name, version, tag, board)
+                elif deployment in v.deployments:
+                    client.delete_model_version_tag(name, v.version, tag)
+
+    def undeployed(self, name: str, deployment: str) -> None:
+        """Note that a deployment is gone."""
+        with self.registry.place.locked() as client:
+            for v in self.registry.view(name).versions:
+                if deployment in v.deployments:
+                    client.delete_model_version_tag(name, v.version, f"{DEPLOYED}.{deployment}")
 
     def history(self, name: str, board: str | None = None) -> list[Event]:
         """What was chosen for boards and put on them, the oldest first."""

@@ -62,11 +62,11 @@ def sbom(
         version=board["tools"].get("tinydeploy"),
         licenses=[DisjunctiveLicense(id=licence)],
     )
-    compiler_name, _, compiler_version = board["compiler"].rpartition(" ")
+    compiler_name, _, compiler_version = board["compiler"].partition(" ")
     compiler = component(
         ComponentType.APPLICATION,
-        compiler_name or board["compiler"],
-        version=compiler_version if compiler_name else None,
+        compiler_name,
+        version=compiler_version or None,
     )
     source = model["source"]
     trained = component(

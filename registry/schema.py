@@ -101,6 +101,7 @@ class VersionRecord:
     description: str = ""
     manifest_sha256: str = ""
     signed_by: str = ""
+    deployments: tuple[str, ...] = ()
     content: str = ""
 
 
@@ -228,6 +229,7 @@ def read_version(
             description=description,
             manifest_sha256=tags.get(TAG_MANIFEST, ""),
             signed_by=tags.get(TAG_SIGNED_BY, ""),
+            deployments=tuple(below(f"{DEPLOYED}.", tags)),
             content=tags[TAG_CONTENT],
         )
     except (KeyError, ValueError) as e:

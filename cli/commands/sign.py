@@ -18,7 +18,7 @@ from tinydeploy.cli.render import print_json
 )  # fmt: skip
 @options.REGISTRY
 @options.JSON
-def command(target: str, key: Path, registry: Path, as_json: bool) -> None:
+def command(target: str, key: Path, registry: Path | str, as_json: bool) -> None:
     """Sign TARGET: NAME@ALIAS, NAME/VERSION, or a folder that `tinydeploy build` wrote.
 
     A version's model and the firmware of all its boards are re-hashed first; nothing that was

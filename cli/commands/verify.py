@@ -16,7 +16,7 @@ from tinydeploy.errors import RegistryError
 @options.REQUIRE_SIGNATURE
 @options.REGISTRY
 @options.JSON
-def command(target: str, require_signature: bool, registry: Path, as_json: bool) -> None:
+def command(target: str, require_signature: bool, registry: Path | str, as_json: bool) -> None:
     """Re-hash every file of TARGET: NAME, NAME@ALIAS, NAME/VERSION, or a bundle (.zip).
 
     Models, evaluations, firmware, measurements, manifests and signatures are compared with what
@@ -29,7 +29,7 @@ def command(target: str, require_signature: bool, registry: Path, as_json: bool)
         print_json(found)
     else:
         rows = [
-            (c.version, c.board or "model", c.files, c.bytes, c.signature, _said(c)) for c in found
+            (c.version, c.board or c.part, c.files, c.bytes, c.signature, _said(c)) for c in found
         ]
         click.echo(table(("version", "what", "files", "bytes", "signature", "result"), rows))
     if bad := [c for c in found if c.problems]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -79,3 +80,29 @@ def test_damage_is_an_error_of_ours(program: bytes, data: st.DataObject) -> None
             Elf(path).symbols()
         except DeviceError as e:
             assert "damaged.elf" in e.message
+
+
+def test_the_image_is_what_objcopy_writes(tmp_path: Path) -> None:
+    """Initialised data lies in flash, behind the code, with a gap that is filled with zeros."""
+    source, script = tmp_path / "a.c", tmp_path / "a.ld"
+    source.write_text("int data = 0x12345678; int bss; int _start(void) { return data + bss; }")
+    script.write_text(
+        "MEMORY { FLASH (rx): ORIGIN = 0x8000, LENGTH = 4K  RAM (rw): ORIGIN = 0x20000000, "
+        "LENGTH = 4K }\nSECTIONS { .text : { *(.text*) } > FLASH\n"
+        ".data : ALIGN(64) { *(.data*) } > RAM AT > FLASH\n.bss : { *(.bss*) } > RAM }"
+    )
+    prefix, elf = "arm-none-eabi-", tmp_path / "a.elf"
+    flags = ["-mcpu=cortex-m4", "-nostdlib", f"-Wl,-T,{script}", "-Wl,--no-warn-rwx-segments"]
+    subprocess.run([f"{prefix}gcc", *flags, source, "-o", elf], check=True)
+    subprocess.run([f"{prefix}objcopy", "-O", "binary", elf, tmp_path / "a.bin"], check=True)
+    address, data = Elf(elf).image()
+    assert address == 0x8000
+    assert data == (tmp_path / "a.bin").read_bytes()
+    assert data.endswith(bytes.fromhex("78563412"))
+
+
+def test_an_elf_without_an_image(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int f(void) { return 1; }")
+    subprocess.run(["cc", "-c", "a.c", "-o", "a.o"], cwd=tmp_path, check=True)
+    with pytest.raises(DeviceError, match="holds no image"):
+        Elf(tmp_path / "a.o").image()

@@ -41,7 +41,7 @@ def test_a_build_can_be_moved(small: Small, tmp_path: Path) -> None:
     build = small(CORTEX_M4)
     moved = Path(shutil.copytree(build.directory, tmp_path / "moved"))
     assert sorted(p.name for p in moved.iterdir()) == [
-        "build.json", "firmware.bin", "firmware.elf", "firmware.map", "model.tflite",
+        "SHA256SUMS", "build.json", "firmware.bin", "firmware.elf", "firmware.map", "model.tflite",
     ]  # fmt: skip
     assert str(build.directory) not in (moved / "build.json").read_text()
     again = load_build(moved)

@@ -1,0 +1,96 @@
+"""A bundle becomes a version again: the same files, not a byte of them written anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinydeploy.errors import RegistryError
+from tinydeploy.registry.bundle import CHOICE_FILE, FIRMWARE_FOLDER
+from tinydeploy.registry.files import EVALUATION_FILE, MEASUREMENT_FILE, MODEL_FOLDER
+from tinydeploy.registry.manifest import read_manifest
+from tinydeploy.registry.mlflow import MlflowRegistry
+from tinydeploy.registry.mlmodel import read_model_folder
+from tinydeploy.registry.schema import TAG_SIGNED_BY, read_selection_tag
+from tinydeploy.registry.signing import check_signature
+from tinydeploy.types import Build, Evaluation, Measurement, ModelSource, Selection, from_json
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import made, or found: `selected` says whether the board's alias points to it."""
+
+    name: str
+    version: str
+    run_id: str
+    board: str
+    selected: bool
+
+
+def restore(registry: MlflowRegistry, folder: Path, build: Build, name: str = "") -> Imported:
+    """Register the version and the run of a checked bundle; `build` is its firmware.
+
+    The board's alias points to it if the board had none; a choice that was made here stays.
+    `name` replaces the model's name. Raises RegistryError for a description that makes no sense.
+    """
+    lineage = read_manifest(folder / MODEL_FOLDER)["lineage"]
+    firmware = folder / FIRMWARE_FOLDER
+    try:
+        choice = _json(folder / CHOICE_FILE)
+        artifact = read_model_folder(folder / MODEL_FOLDER, lineage["model_sha256"])
+        evaluation = from_json(Evaluation, _json(folder / EVALUATION_FILE))
+        measured = firmware / MEASUREMENT_FILE
+        found = from_json(Measurement, _json(measured)) if measured.exists() else None
+        origin = lineage["source"]
+        source = ModelSource(Path(), origin["format"], origin["sha256"], origin["name"])
+        data = {key: {**entry, "path": ""} for key, entry in lineage["data"].items()}
+        name = name or str(choice["name"])
+        made = read_selection_tag(build.board, {f"selection.{build.board}": choice["selection"]})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise RegistryError(
+            f"the bundle describes nothing that can be registered: {e!r}",
+            hint="it was written by another version: export it again",
+        ) from e
+    version = registry.register(name, source, artifact, evaluation, data, files=folder)
+    run_id = registry.record(name, version, build, found, files=firmware)
+    _note_signatures(registry, name, version, run_id)
+    selected = _select(registry, name, build.board, run_id, made) if made else False
+    return Imported(name, version, run_id, build.board, selected)
+
+
+def _select(registry: MlflowRegistry, name: str, board: str, run_id: str, made: Any) -> bool:
+    """Point the board's alias to the run, if the board has none; whether it points there now."""
+    view = registry.view(name)
+    record = next(r for r in view.records if r.run_id == run_id)
+    version = next(v for v in view.versions if v.run_id == record.parent_run_id)
+    if board not in view.aliases:
+        objective, constraints = made
+        candidates = registry.candidates(name, board)
+        chosen = next((c for c in candidates if c.run_id == run_id), None)
+        reasons = {c.name: "not the one that was imported" for c in candidates if c != chosen}
+        if chosen:
+            selection = Selection(board, objective, chosen, tuple(candidates), (), reasons)
+            registry.select(name, selection, constraints)
+    return registry.view(name).aliases.get(board) == version.version
+
+
+def _note_signatures(registry: MlflowRegistry, name: str, version: str, run_id: str) -> None:
+    """Say by whom model and firmware are signed, so that a removed signature is noticed."""
+    found = registry.get(name, version)
+    model = check_signature(registry.run_folder(name, found.run_id) / MODEL_FOLDER)
+    board = check_signature(registry.run_folder(name, run_id))
+    if model.key_id or board.key_id:
+        with registry.place.locked() as client:
+            if board.key_id:
+                client.set_tag(run_id, TAG_SIGNED_BY, board.key_id)
+            if model.key_id:
+                client.set_model_version_tag(name, version, TAG_SIGNED_BY, model.key_id)
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    value.items()
+    return value

@@ -37,6 +37,19 @@ TABLES: dict[str, dict[str, str]] = {
         "ppk2": "tinydeploy.devices.meter.ppk2:connect",
         "scripted": "tinydeploy.devices.meter.scripted:connect",
     },
+    "deployments": {
+        name: f"tinydeploy.cli.plugin.deployments:{name}"
+        for name in (
+            "create",
+            "update",
+            "delete",
+            "list_all",
+            "get",
+            "predict",
+            "run_local",
+            "target_help",
+        )
+    },
     "interpreter": {
         "litert": "tinydeploy.pipeline.interpreters:LiteRt",
         "tflm": "tinydeploy.pipeline.interpreters:TfliteMicro",

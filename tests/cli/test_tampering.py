@@ -106,7 +106,7 @@ def deployments(kit: Kit) -> int:
     import_mlflow()
     from mlflow.deployments import get_deploy_client
 
-    from tinydeploy.cli.plugin.deployments import DeploymentError
+    from tinydeploy.registry.deployments import DeploymentError
 
     client = get_deploy_client(f"tinydeploy:/{BOARD}")
     try:

@@ -24,6 +24,7 @@ COMMANDS = {
     "compile": "Turn a .tflite into C, or into a TFLite-Micro bundle.",
     "build": "Build firmware for a board.",
     "flash": "Put built firmware on a board.",
+    "update": "Exchange the model on a board over its serial link.",
     "measure": "Run built firmware with real inputs; compare and count.",
     "run": "Run a .tflite on a board and save its outputs.",
     "profile": "Take an inference apart, layer by layer.",

@@ -167,20 +167,28 @@ def build_firmware(
     optimize: str,
     profile: bool = False,
     tflm_lib: str = "",
+    updatable: bool = False,
 ) -> Build:
     """Compile a model and link it for a board, into `out`; with `profile` it marks its layers.
 
-    `tflm_lib` names the library that the `tflm` engine needs.
+    `tflm_lib` names the library that the `tflm` engine needs. The model of `updatable` firmware
+    can be exchanged on the board.
     """
     require_deployable(model)
-    if engine == "tflm":
+    if engine == "tflm" and not updatable:
         from tinydeploy.cli.tflm_firmware import build
 
         return build(model, device, out, profile=profile, library=tflm_lib)
     with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
         sources = Path(scratch) / "source"
         compiled = compiler().compile(
-            model, sources, device=device, engine=engine, optimize=optimize, profile=profile
+            model,
+            sources,
+            device=device,
+            engine=engine,
+            optimize=optimize,
+            profile=profile,
+            updatable=updatable,
         )
         return builder().build(compiled, model, device, out)
 

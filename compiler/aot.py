@@ -12,6 +12,7 @@ from tinydeploy.compiler.native import NativePredictor, firmware_dir, kernels_di
 from tinydeploy.compiler.picture import draw
 from tinydeploy.compiler.plan import Plan, plan_memory
 from tinydeploy.compiler.program import Program
+from tinydeploy.compiler.updatable import emit_updatable
 from tinydeploy.errors import UsageError
 from tinydeploy.graph import Graph
 from tinydeploy.ports import Predictor
@@ -36,6 +37,7 @@ class AotCompiler:
         profile: bool = False,
         standalone: bool = False,
         tflm_arena: tuple[int, str] | None = None,
+        updatable: bool = False,
     ) -> Compiled:
         """Write C sources to `out`, whole or not at all.
 
@@ -46,9 +48,16 @@ class AotCompiler:
         `tflm_arena` is the arena of a bundle in bytes and where it was measured; without it the
         host measures.
 
+        `updatable` sources have all that a new version of the same graph changes in one constant.
+
         Raises UnsupportedModelError naming every layer the engine lacks, UsageError for an unknown
         engine or level.
         """
+        if updatable and (engine != "aot" or profile or standalone):
+            raise UsageError(
+                "only firmware of the engine aot, without a profile, is updatable",
+                hint="leave --updatable out, or use --engine aot",
+            )
         if engine == "tflm":
             from tinydeploy.compiler.tflm import bundle
 
@@ -65,7 +74,11 @@ class AotCompiler:
         if engine != "aot":
             raise UsageError(f"no engine is called {engine!r}", hint="use aot or tflm")
         graph, program, plan = _planned(model, target_of(device, optimize))
-        sources = emit(graph, program, plan, profile=profile)
+        layout = ""
+        if updatable:
+            sources, layout = emit_updatable(graph, program, plan)
+        else:
+            sources = emit(graph, program, plan, profile=profile)
         with staged_directory(out) as folder:
             for name, text in sources.items():
                 (folder / name).write_text(text)
@@ -82,6 +95,7 @@ class AotCompiler:
             profiled_layers=len(graph.ops) if profile else 0,
             arena_bound_bytes=plan.lower_bound_bytes,
             choices=program.choices,
+            layout=layout,
         )
 
     def native(self, model: Path, *, optimize: str = "balanced") -> Predictor:

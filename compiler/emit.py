@@ -45,12 +45,12 @@ def emit(graph: Graph, program: Program, plan: Plan, *, profile: bool = False) -
 
     With `profile` every call is preceded by a mark that says to which layer it belongs.
     """
-    writer = _Writer(graph, program, plan, profile)
+    writer = Writer(graph, program, plan, profile)
     model = writer.model()
     return {"td_model.c": model, "td_model_data.h": writer.data_header()}
 
 
-class _Writer:
+class Writer:
     """Names constants as it meets them; equal arrays are written once."""
 
     def __init__(self, graph: Graph, program: Program, plan: Plan, profile: bool) -> None:
@@ -62,13 +62,14 @@ class _Writer:
         self.arrays: list[str] = []
 
     def model(self) -> str:
+        """The text of td_model.c. Meets all constants, which `data_header` writes then."""
         calls = list(enumerate(self.program.calls))
         structs = [self._struct(n, call) for n, call in calls if not call.control]
         lines = [self._invoke(n, call) for n, call in calls]
         once, invoke = lines[: self.program.init_calls], lines[self.program.init_calls :]
         return "\n".join(
             [
-                _banner(self.graph),
+                banner(self.graph),
                 '#include "td_model.h"\n',
                 *(['#include "td_bytes.h"'] if self.program.persistent else []),
                 '#include "td_kernels.h"',
@@ -87,9 +88,10 @@ class _Writer:
         )
 
     def data_header(self) -> str:
+        """The text of td_model_data.h."""
         return "\n".join(
             [
-                _banner(self.graph),
+                banner(self.graph),
                 "#ifndef TD_MODEL_DATA_H",
                 "#define TD_MODEL_DATA_H",
                 "#include <stdint.h>\n",
@@ -138,7 +140,7 @@ class _Writer:
             elif isinstance(value, Data):
                 text = self._name(value, f"{prefix}_{name}")
             else:
-                text = _literal(value)
+                text = literal(value)
             lines.append(f"{'    ' * depth}.{name} = {text},\n")
         return "".join(lines)
 
@@ -162,7 +164,7 @@ class _Writer:
     def _invoke(self, number: int, call: Call) -> str:
         if call.control:
             return self._statement(number, call)
-        arguments = [f"&td_tables_call{number}"]
+        arguments = [f"&{self._parameters(number)}"]
         for position, operand in enumerate(call.operands):
             if isinstance(operand, Data):
                 arguments.append(self._name(operand, f"{number}_operand{position}"))
@@ -184,6 +186,9 @@ class _Writer:
         mark = f"    td_profile_mark({self._layer(call)});\n" if marked else ""
         return f"{comment}\n{mark}    {call.kernel}({', '.join(arguments)});"
 
+    def _parameters(self, number: int) -> str:
+        return f"td_tables_call{number}"
+
     def _layer(self, call: Call) -> str:
         return str(call.op_index) if call.op_index < len(self.graph.ops) else "TD_PROFILE_NONE"
 
@@ -198,7 +203,8 @@ class _Writer:
         return self.names[key]
 
 
-def _banner(graph: Graph) -> str:
+def banner(graph: Graph) -> str:
+    """The comment at the top of every emitted file."""
     return (
         f"/* Made by tinydeploy {tinydeploy.__version__} from the model with sha256\n"
         f" * {graph.sha256}. Do not edit. */"
@@ -211,11 +217,12 @@ def _comment(text: str) -> str:
     return printable.replace("*/", "* /").replace("/*", "/ *")[:200]
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
+    """The C initializer of a parameter: a number, numbers in sequence, the name of a function."""
     if isinstance(value, str):  # the name of a function
         return value
     if isinstance(value, list | tuple):
-        return "{" + ", ".join(_literal(v) for v in value) + "}"
+        return "{" + ", ".join(literal(v) for v in value) + "}"
     if isinstance(value, float):
         return f"{value.hex()}f"
     if value == -(2**31):
@@ -224,14 +231,22 @@ def _literal(value: Any) -> str:
 
 
 def _array(name: str, data: Data) -> str:
-    """A constant array; at least one element, since C has no empty ones.
+    return f"static const {declared(name, data)} = {values(data.array)};\n"
+
+
+def declared(name: str, data: Data) -> str:
+    """A constant array's type and name; at least one element, since C has no empty ones.
 
     Weights begin at a word, so that kernels may load several at once.
     """
-    array = data.array
-    ctype = _CTYPES[array.dtype.name]
-    if data.role == "weights" and array.dtype.itemsize < 4:
+    ctype = _CTYPES[data.array.dtype.name]
+    if data.role == "weights" and data.array.dtype.itemsize < 4:
         ctype = f"_Alignas(4) {ctype}"
+    return f"{ctype} {name}[{max(data.array.size, 1)}]"
+
+
+def values(array: np.ndarray) -> str:
+    """An array's initializer."""
     flat = array.reshape(-1)
     if array.dtype == np.float32:
         words = [f"{v.hex()}f" for v in flat.astype(np.float64).tolist()]
@@ -246,4 +261,4 @@ def _array(name: str, data: Data) -> str:
         "    " + ", ".join(words[i : i + per_line]) + "," for i in range(0, len(words), per_line)
     ]
     body = "\n".join(rows) if rows else "    0,"
-    return f"static const {ctype} {name}[{max(len(words), 1)}] = {{\n{body}\n}};\n"
+    return f"{{\n{body}\n}}"

@@ -217,7 +217,8 @@ class Compiled:
     `profiled_layers` is the number of layers that the sources mark (`td_profile_mark`), 0 in all
     sources but those made for a profile. `arena_bound_bytes` is what no plan of the arena can be
     below, None where no plan was made here. `choices` are the kernels that were weighed for each
-    layer for which the core has kernels of its own.
+    layer for which the core has kernels of its own. `layout` is the sha256 of the
+    sources without the model's numbers, where these can be exchanged on the board, "" otherwise.
     """
 
     directory: Path
@@ -230,6 +231,7 @@ class Compiled:
     profiled_layers: int = 0
     arena_bound_bytes: int | None = None
     choices: tuple[KernelChoice, ...] = ()
+    layout: str = ""
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,8 @@ class Build:
     """A linked firmware in `directory` (firmware.elf, .bin, .map, build.json).
 
     `build_id` is the sha256 of model, engine, optimize level, board and compiler; the device
-    reports it and the host demands it.
+    reports it and the host demands it. `layout` names all but the model's numbers: builds of the
+    same one can be turned into each other on the board (`tinydeploy update`); "" for others.
     """
 
     directory: Path
@@ -273,6 +276,7 @@ class Build:
     model_sha256: str
     firmware_sha256: str
     footprint: Footprint
+    layout: str = ""
 
 
 @dataclass(frozen=True)

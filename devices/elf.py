@@ -130,6 +130,15 @@ class Elf:
         found = (s for s in self._symbols if s[0] == symbol)
         return next(((address, size) for _, address, size, _ in found), None)
 
+    def read(self, address: int, size: int) -> bytes:
+        """The bytes that a loaded section has at an address. Raises DeviceError if none has."""
+        for s in self.sections:
+            inside = s.address <= address and address + size <= s.address + s.size
+            if s.loaded and inside:
+                at = s.offset + address - s.address
+                return self._data[at : at + size]
+        raise DeviceError(f"{self._path} has nothing at {address:#x}", hint="build again")
+
     def _read_symbols(self) -> Iterator[tuple[str, int, int, int]]:
         """Name, address, size and type of every symbol."""
         layout = struct.Struct("<IBBHQQ" if self._wide else "<IIIBBH")

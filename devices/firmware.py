@@ -29,14 +29,25 @@ def input_bytes(graph: Graph) -> int:
 
 
 def build_header(
-    compiled: Compiled, graph: Graph, device: DeviceProfile, build_id: str, name: str
+    compiled: Compiled,
+    graph: Graph,
+    device: DeviceProfile,
+    build_id: str,
+    name: str,
+    layout: str = "",
 ) -> str:
-    """td_build.h: what the protocol tells about this build (see lib/td_link/td_config.h)."""
+    """td_build.h: what the protocol tells about this build (see lib/td_link/td_config.h).
+
+    With a `layout` (include/td_update.h) all that differs between two models of it is for the
+    content alone, and the code asks the content for it.
+    """
+    content = "TD_CONTENT_BUILD_ID", "TD_CONTENT_MODEL"
+    build_key, model_key = content if layout else ("TD_BUILD_ID", "TD_MODEL_SHA256")
     texts = {
-        "TD_BUILD_ID": build_id,
+        build_key: build_id,
         "TD_BOARD": device.name,
         "TD_ENGINE": compiled.engine,
-        "TD_MODEL_SHA256": compiled.model_sha256,
+        model_key: compiled.model_sha256,
         "TD_MODEL_NAME": re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[:40],
     }
     numbers = {
@@ -49,17 +60,39 @@ def build_header(
         "TD_BAUD": f"{device.baud}u",
         "TD_INPUT_COUNT": str(len(graph.inputs)),
         "TD_OUTPUT_COUNT": str(len(graph.outputs)),
-        **_output_scale(graph),
+        **(_of_content(graph, layout) if layout else _output_scale(graph)),
         **(
             {"TD_PROFILE_LAYERS": f"{compiled.profiled_layers}u"}
             if compiled.profiled_layers
             else {}
         ),
     }
-    lines = [f'#define {key} "{value}"' for key, value in texts.items()]
+    lines = ['#include "td_update.h"', f'#define TD_LAYOUT_ID "{layout}"'] if layout else []
+    lines += [f'#define {key} "{value}"' for key, value in texts.items()]
     lines += [f"#define {key} {value}" for key, value in numbers.items()]
     guard = ("#ifndef TD_BUILD_H", "#define TD_BUILD_H")
     return "\n".join([*guard, *lines, "#endif", ""])
+
+
+def prints_real_units(graph: Graph) -> bool:
+    """Whether MLPerf's `results%` can print the first output in real units."""
+    return bool(_output_scale(graph))
+
+
+def _of_content(graph: Graph, layout: str) -> dict[str, str]:
+    scale = _output_scale(graph)
+    known = {
+        "TD_OUTPUT_MILLI_Q16": "(td_update_header()->milli_q16)",
+        "TD_OUTPUT_ZERO_POINT": "(td_update_header()->zero_point)",
+    }
+    return {
+        "TD_LAYOUT": f"0x{layout[:8]}u",
+        "TD_CONTENT_MILLI_Q16": scale.get("TD_OUTPUT_MILLI_Q16", "0u"),
+        "TD_CONTENT_ZERO_POINT": scale.get("TD_OUTPUT_ZERO_POINT", "0"),
+        "TD_BUILD_ID": "(td_update_header()->build)",
+        "TD_MODEL_SHA256": "(td_update_header()->model)",
+        **(known if scale else {}),
+    }
 
 
 def _output_scale(graph: Graph) -> dict[str, str]:

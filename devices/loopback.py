@@ -34,18 +34,23 @@ from tinydeploy.types import Build, DeviceProfile, Measurement, Profile
 
 START_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 5.0
+FLASH_FILE = "flash.bin"
 SCRIPT_KEYS = ("latency_us", "energy_nj", "pin", "fault", "damage_in", "damage_out")
 
 
 class NativeFirmware:
     """A running native firmware; `url` is where it listens. Ends with the `with` block."""
 
-    def __init__(self, elf: Path, script: str = "") -> None:
+    def __init__(self, elf: Path, script: str = "", flash: Path | None = None) -> None:
         """Start `elf`. `script` holds further words of TD_NATIVE (see firmware/ports/native.c).
+
+        `flash` is the file that an updatable firmware keeps its flash in.
 
         Raises DeviceError if it cannot be started or does not open its port.
         """
         environment = {**os.environ, "TD_NATIVE": f"tcp {script}".strip()}
+        if flash is not None:
+            environment["TD_NATIVE_FLASH"] = str(flash)
         try:
             self._process = subprocess.Popen(
                 [str(elf)],
@@ -164,7 +169,11 @@ def _talk(build: Build, device: DeviceProfile) -> Iterator[Session]:
     """A session with the running firmware of `build`."""
     words = [f"{k}={device.emulator[k]}" for k in SCRIPT_KEYS if device.emulator.get(k)]
     limit_s = infer_timeout_s(device)
-    with NativeFirmware(build.elf, " ".join(words)) as firmware, open_link(firmware.url) as link:
+    flash = build.directory / FLASH_FILE if build.layout else None
+    with (
+        NativeFirmware(build.elf, " ".join(words), flash) as firmware,
+        open_link(firmware.url) as link,
+    ):
         try:
             yield Session(link, timeout_s=ANSWER_TIMEOUT_S, infer_timeout_s=limit_s)
         except FirmwareFaultError as e:

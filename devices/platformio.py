@@ -10,8 +10,8 @@ import re
 import shutil
 from pathlib import Path
 
-from tinydeploy.devices import export, footprint, official, pio, project, tflm
-from tinydeploy.devices.firmware import build_header
+from tinydeploy.devices import export, footprint, official, pio, project, tflm, updating
+from tinydeploy.devices.firmware import build_header, prints_real_units
 from tinydeploy.devices.toolchain import compiler_version
 from tinydeploy.devices.unchanged import require_unchanged, write_sums
 from tinydeploy.errors import DoesNotFitError, UsageError
@@ -65,7 +65,11 @@ class PlatformioBuilder:
             compiler_version(device.toolchain_prefix) if by_us else export.specification(device)
         )
         build_id = identify(compiled, device, compiler, library.identity if library else "")
-        header = build_header(compiled, graph, device, build_id, model.stem)
+        layout = ""
+        if compiled.layout:
+            updating.require_flash(device, by_us)
+            layout = identify_layout(compiled, graph, device, compiler)
+        header = build_header(compiled, graph, device, build_id, model.stem, layout)
         with staged_directory(out) as scratch:
             if by_us:
                 bytes_of = _link(compiled, header, device, library, scratch)
@@ -88,6 +92,7 @@ class PlatformioBuilder:
                 model_sha256=compiled.model_sha256,
                 firmware_sha256=sha256_file(image),
                 footprint=bytes_of,
+                layout=layout,
             )
             write_json(scratch / BUILD_FILE, to_json(build))
             write_sums(scratch)
@@ -163,6 +168,21 @@ def identify(compiled: Compiled, device: DeviceProfile, compiler: str, library: 
             "firmware": project.firmware_sha256(),
             "library": library,
             "sources": [[n, sha256_file(compiled.directory / n)] for n in sorted(compiled.files)],
+        }
+    )
+
+
+def identify_layout(compiled: Compiled, graph: Graph, device: DeviceProfile, compiler: str) -> str:
+    """What two builds must have in common so that only the model's content differs."""
+    return sha256_json(
+        {
+            "code": compiled.layout,
+            "engine": compiled.engine,
+            "optimize": compiled.optimize,
+            "board": to_json(device) | {"source": ""},
+            "compiler": compiler,
+            "firmware": project.firmware_sha256(),
+            "real_units": prints_real_units(graph),
         }
     )
 

@@ -37,6 +37,7 @@ _ANSWER = re.compile(
 )
 _SPECIAL = re.compile(rb"[ \r\n%=\x11\x13]")
 _LOAD_OVERHEAD = len("td 65535 load 4294967295  ffffffff")
+PATCH_OVERHEAD = len("td 65535 patch 4294967295  ffffffff")
 _FAULT = re.compile(rb"(?P<body>!FAULT((?: [a-z_0-9]+=[0-9a-f]{1,16})*)) (?P<crc>[0-9a-f]{8})")
 
 
@@ -80,13 +81,19 @@ def split_for_lines(data: bytes, line_bytes: int) -> list[tuple[int, bytes]]:
     parts = []
     at = 0
     while at < len(data):
-        size = min(room, len(data) - at)
-        while len(escape(data[at : at + size])) > room:
-            # Each escaped byte takes two, so that half the surplus at least has to go.
-            size -= max(1, (len(escape(data[at : at + size])) - room) // 2)
-        parts.append((at, data[at : at + size]))
-        at += size
+        part = fitting(data[at : at + room], room)
+        parts.append((at, part))
+        at += len(part)
     return parts
+
+
+def fitting(data: bytes, room: int) -> bytes:
+    """As much of the start of `data` as takes `room` characters when it is escaped."""
+    size = min(room, len(data))
+    while len(escape(data[:size])) > room:
+        # Each escaped byte takes two, so that half the surplus at least has to go.
+        size -= max(1, (len(escape(data[:size])) - room) // 2)
+    return data[:size]
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,26 @@ class Session:
         """Put the model into its first state (models that keep state between calls)."""
         self._ask("reset")
 
+    def forget(self) -> None:
+        """The device may be another one now: it is asked again who it is."""
+        self._identity = None
+
+    def ask(
+        self,
+        name: str,
+        *args: str | int | bytes,
+        timeout_s: float | None = None,
+        refusals: bool = False,
+    ) -> Answer:
+        """The answer to any command; with `refusals` also what the device refuses is an answer.
+
+        Raises TooDamagedError when shorter commands may get through.
+        """
+        self.identify()
+        request = Request(name, args, timeout_s or self._timeout_s)
+        (answer,) = self._exchange.run([request], PATIENCE)
+        return answer if refusals else accepted(request, answer)
+
     def infer(
         self,
         data: bytes,

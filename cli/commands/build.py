@@ -23,6 +23,11 @@ from tinydeploy.cli.render import print_json, table
     metavar="DIR",
     help="Write the model as a project for your own firmware instead of building.",
 )
+@click.option(
+    "--updatable",
+    is_flag=True,
+    help="Keep the model apart from the code, so that `update` can exchange it on the board.",
+)
 @options.PROFILES
 @options.JSON
 def command(
@@ -33,6 +38,7 @@ def command(
     optimize: str,
     out: Path | None,
     export: Path | None,
+    updatable: bool,
     profiles: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -49,6 +55,8 @@ def command(
     from tinydeploy.pipeline.fit import require_fit
 
     profile = wiring.devices([device], profiles)[device]
+    if export is not None and updatable:
+        raise UsageError("an exported project is not updatable", hint="leave --updatable out")
     if export is not None and out is None:
         files = wiring.export_model(
             model, profile, export, engine=engine, optimize=optimize, tflm_lib=tflm_lib
@@ -61,7 +69,13 @@ def command(
     if out is None or export is not None:
         raise UsageError("give --out or --export", hint="--out DIR builds firmware there")
     result = wiring.build_firmware(
-        model, profile, out, engine=engine, optimize=optimize, tflm_lib=tflm_lib
+        model,
+        profile,
+        out,
+        engine=engine,
+        optimize=optimize,
+        tflm_lib=tflm_lib,
+        updatable=updatable,
     )
     if as_json:
         print_json(result)

@@ -22,6 +22,14 @@ uint32_t td_port_energy_nj(void);   /* of the last window; 0 when only the host'
 void td_port_timestamp_pin(void);
 #endif
 
+/* ---- only in firmware whose model can be exchanged (td_update.h), and there required */
+/* The board's `defines` hold TD_PORT_FLASH_BYTES, the size of a part of flash that no firmware is linked to,
+ * and TD_PORT_FLASH_PAGE, what one erase clears to 0xFF. */
+const uint8_t *td_port_flash(void);     /* where that part is read, aligned to 16 bytes */
+int td_port_flash_erase(uint32_t offset);                   /* one page; 0 or a negative number */
+/* 32 bytes at a multiple of 32, which are blank; 0 or a negative number. */
+int td_port_flash_program(uint32_t offset, const void *data, uint32_t bytes);
+
 /* ---- provided by the start-up code in src/ */
 uint32_t td_stack_reserved(void);   /* bytes between the statics and the stack's top, 0: unknown */
 uint32_t td_stack_high_water(void); /* bytes of stack used since start (painted), 0: unknown */

@@ -11,6 +11,7 @@
  *   fault=KIND@N            misbehave at the N-th command: hang, crash, exit, flood, reboot
  *   damage_in=N damage_out=N   flip a bit in every N-th byte received or sent
  */
+#define _DEFAULT_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -314,6 +315,10 @@ uint32_t td_port_energy_nj(void)
 }
 #endif
 
+#ifdef TD_LAYOUT
+#include "native_flash.h"
+#endif
+
 static void read_word(char *word, bool *tcp)
 {
     char *value = strchr(word, '=');
@@ -360,6 +365,9 @@ void td_port_init(void)
             read_word(word, &tcp);
         }
     }
+#ifdef TD_LAYOUT
+    open_flash();
+#endif
     signal(SIGPIPE, SIG_IGN);
     signal(SIGSEGV, on_signal);
     signal(SIGFPE, on_signal);

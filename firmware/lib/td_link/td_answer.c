@@ -1,5 +1,6 @@
 #include "td_answer.h"
 
+#include "td_config.h"
 #include "td_text.h"
 
 void td_answer_begin(uint32_t seq)
@@ -46,7 +47,11 @@ void td_answer_crc(const char *key, uint32_t value)
 static void put_error(enum td_err error)
 {
     static const char *const names[] = {"syntax", "range", "unknown", "crc",
-                                        "input",  "long",  "config"};
+                                        "input",  "long",  "config",
+#ifdef TD_LAYOUT
+                                        "graph",  "base",  "content", "state", "flash",
+#endif
+    };
     td_put_text(" err ");
     td_put_i32(error);
     td_put(' ');

@@ -8,6 +8,7 @@
 #include "td_port.h"
 #include "td_profile.h"
 #include "td_runtime.h"
+#include "td_update_commands.h"
 
 #define CRC_CHARACTERS 9u   /* a space and eight digits */
 
@@ -66,6 +67,9 @@ static int do_id(uint32_t seq, const struct td_text *args)
 #endif
 #ifdef TD_PROFILE_LAYERS
     td_put_text(",profile");
+#endif
+#ifdef TD_LAYOUT
+    td_put_text(",update");
 #endif
     td_answer_number("line", TD_LINE_BYTES);
     td_answer_number("window", TD_WINDOW);
@@ -294,6 +298,10 @@ static const struct {
     {"mem", 0, do_mem},     {"reset", 0, do_reset},
 #ifdef TD_PROFILE_LAYERS
     {"profile", 1, do_profile},
+#endif
+#ifdef TD_LAYOUT
+    {"update", 0, td_do_update}, {"stage", 3, td_do_stage},     {"patch", 2, td_do_patch},
+    {"commit", 1, td_do_commit}, {"confirm", 1, td_do_confirm}, {"revert", 0, td_do_revert},
 #endif
 };
 

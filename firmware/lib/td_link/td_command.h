@@ -13,7 +13,13 @@ enum td_err {
     TD_ERR_CRC = -4,        /* the command arrived damaged */
     TD_ERR_INPUT = -5,      /* the input is not the one that was meant, or it is used up */
     TD_ERR_LONG = -6,       /* longer than the line */
-    TD_ERR_CONFIG = -7      /* the firmware was built for another model: nothing can run */
+    TD_ERR_CONFIG = -7,     /* the firmware was built for another model: nothing can run */
+    /* only in firmware whose model can be exchanged */
+    TD_ERR_GRAPH = -8,      /* a content of another graph, or for other code */
+    TD_ERR_BASE = -9,       /* another content runs than the one that was meant */
+    TD_ERR_CONTENT = -10,   /* what the delta made is not the content that was announced */
+    TD_ERR_STATE = -11,     /* not while a new content is on trial */
+    TD_ERR_FLASH = -12      /* the flash does not hold what was written */
 };
 
 #define TD_MLPERF_BYTES 80u /* EE_CMD_SIZE of MLPerf Tiny */

@@ -59,6 +59,9 @@ void td_link_byte(uint8_t byte)
 
 void td_link_init(void)
 {
+#ifdef TD_LAYOUT
+    td_update_start();
+#endif
     td_config_ok = td_runtime_init();
     td_mlperf_start();
     if (!td_config_ok) {

@@ -11,7 +11,6 @@
  *   fault=KIND@N            misbehave at the N-th command: hang, crash, exit, flood, reboot
  *   damage_in=N damage_out=N   flip a bit in every N-th byte received or sent
  */
-#define _DEFAULT_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -3,7 +3,6 @@
  * process is a power cut. TD_NATIVE_CUT=N kills the process in the middle, when N bytes have been
  * erased or programmed. */
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 
 #include "td_update.h"
@@ -13,28 +12,28 @@ static long long flash_until_cut = -1;
 
 static void open_flash(void)
 {
+    static uint8_t memory[TD_PORT_FLASH_BYTES];
     const char *path = getenv("TD_NATIVE_FLASH");
     const char *cut = getenv("TD_NATIVE_CUT");
-    int file = -1;
-    int kind = MAP_PRIVATE | MAP_ANONYMOUS;
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     off_t size = 0;
+    flash = memory;
     if (cut != NULL) {
         flash_until_cut = strtoll(cut, NULL, 10);
     }
     if (path != NULL) {
-        file = open(path, O_RDWR | O_CREAT, 0644);
-        if (file < 0 || flock(file, LOCK_EX) != 0) {
+        int file = open(path, O_RDWR | O_CREAT, 0644);
+        if (file < 0 || fcntl(file, F_SETLKW, &whole) != 0) {
             fail("TD_NATIVE_FLASH: the file cannot be opened");
         }
         size = lseek(file, 0, SEEK_END);
         if (size < (off_t)TD_PORT_FLASH_BYTES && ftruncate(file, TD_PORT_FLASH_BYTES) != 0) {
             fail("TD_NATIVE_FLASH: the file cannot be made long enough");
         }
-        kind = MAP_SHARED;
-    }
-    flash = mmap(NULL, TD_PORT_FLASH_BYTES, PROT_READ | PROT_WRITE, kind, file, 0);
-    if (flash == MAP_FAILED) {
-        fail("no memory for the flash");
+        flash = mmap(NULL, TD_PORT_FLASH_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        if (flash == MAP_FAILED) {
+            fail("no memory for the flash");
+        }
     }
     if (size < (off_t)TD_PORT_FLASH_BYTES) {
         memset(flash + size, 0xff, (size_t)TD_PORT_FLASH_BYTES - (size_t)size);

@@ -1,7 +1,6 @@
 /* cmsdk.c: Arm's MPS2 and MPS3 boards: the CMSDK UART, and the FPGA's counter as clock.
  *
  * The board's `defines` name both: TD_UART_BASE and TD_FPGAIO_BASE. */
-#include "td_build.h"
 #include "td_port.h"
 
 #if !defined(TD_UART_BASE) || !defined(TD_FPGAIO_BASE)
@@ -23,40 +22,8 @@
 
 #define BAUD 115200u
 
-#ifdef TD_LAYOUT
-/* These boards have no flash that a program can write: RAM stands in for it, which forgets all when
- * the power goes. */
-static _Alignas(16) uint8_t flash[TD_PORT_FLASH_BYTES];
-
-const uint8_t *td_port_flash(void)
-{
-    return flash;
-}
-
-int td_port_flash_erase(uint32_t offset)
-{
-    for (uint32_t i = 0; i < TD_PORT_FLASH_PAGE; i++) {
-        flash[offset + i] = 0xff;
-    }
-    return 0;
-}
-
-int td_port_flash_program(uint32_t offset, const void *data, uint32_t bytes)
-{
-    for (uint32_t i = 0; i < bytes; i++) {
-        flash[offset + i] &= ((const uint8_t *)data)[i];
-    }
-    return 0;
-}
-#endif
-
 void td_port_init(void)
 {
-#ifdef TD_LAYOUT
-    for (uint32_t at = 0; at < TD_PORT_FLASH_BYTES; at += TD_PORT_FLASH_PAGE) {
-        (void)td_port_flash_erase(at);
-    }
-#endif
     UART_BAUDDIV = F_CPU / BAUD;
     UART_CTRL = CTRL_TX_RX_ENABLE;
     (void)UART_DATA;    /* drops what is stale; QEMU looks at its line again only after a read */

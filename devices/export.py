@@ -39,6 +39,15 @@ _NAMES = re.compile(
 _TFLM_FILES = ("model_arena.h", "model_data.cc", "model_data.h", "model_ops.h")
 _ALIASED = ("init", "invoke", "inputs", "outputs", "input_count", "output_count", "arena_bytes")
 
+# Projects are not updatable (`tinydeploy build --updatable`).
+_UPDATE_ONLY = (
+    "td_delta.c",
+    "td_delta.h",
+    "td_flash_in_ram.c",
+    "td_update.c",
+    "td_update_commands.c",
+)
+
 
 def measure_environment(device: DeviceProfile) -> str:
     """The environment of platformio.ini that builds the measuring firmware."""
@@ -142,7 +151,11 @@ def _measure(device: DeviceProfile, header: str) -> dict[str, str]:
     """measure/: the serial protocol, which finds the engine under the names that it knows."""
     firmware = firmware_folder()
     sources: Mapping[str, list[Path]] = {
-        "lib": sorted((firmware / "lib" / "td_link").glob("*.[ch]")),
+        "lib": [
+            path
+            for path in sorted((firmware / "lib" / "td_link").glob("*.[ch]"))
+            if path.name not in _UPDATE_ONLY
+        ],
         "include": [firmware / "include" / name for name in ("td_port.h", "td_profile.h")],
         "framework": [firmware / "framework" / "td_framework.c"],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import re
 import shutil
@@ -36,7 +37,13 @@ def checks() -> list[Check]:
         _emulator("qemu-system-arm", "the emulator of Cortex-M boards"),
         _emulator("qemu-system-riscv32", "the emulator of RISC-V boards"),
         *(_package(name) for name in _PACKAGES),
+        _optional("openocd", "uploads to boards with a debug probe"),
+        _optional("dfu-util", "uploads to boards with a DFU boot loader"),
     ]
+
+
+def _optional(name: str, purpose: str) -> Check:
+    return dataclasses.replace(_program(name, purpose), optional=True)
 
 
 def _program(name: str, purpose: str) -> Check:

@@ -64,4 +64,4 @@ def version_line(path: str) -> str:
         )
     except (OSError, subprocess.SubprocessError) as e:
         raise DeviceError(f"{path} does not run: {e}", hint="install it again") from e
-    return result.stdout.partition("\n")[0].strip()
+    return (result.stdout or result.stderr).partition("\n")[0].strip()  # OpenOCD: the latter

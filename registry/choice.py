@@ -141,8 +141,8 @@ def _resolved(view: View, selection: Selection) -> Selection:
     by_version = {v.version: v for v in view.versions}
     found = {}
     for c in selection.candidates:
-        version = c.version if c.version in numbers else ""
-        if not c.version:
+        version = c.version
+        if version not in numbers:
             version = registered.get((c.name, c.model_sha256), "")
         run_id = c.run_id
         if version and c.flash_bytes is not None:

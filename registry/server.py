@@ -7,11 +7,14 @@ There is no lock that holds over a network, and none is needed: see `register` a
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import random
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tinydeploy.errors import RegistryError
@@ -24,6 +27,17 @@ from tinydeploy.store import cache_dir, sha256_bytes, staged_directory
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+_COLLISIONS = 7
+_COLLIDED = (
+    "UniqueViolation",  # PostgreSQL
+    "DeadlockDetected",
+    "SerializationFailure",
+    "UNIQUE constraint failed",  # SQLite
+    "Duplicate entry",  # MySQL
+    "Deadlock found",
+)
+"""What databases say when two writers want the same row."""
 
 
 class MlflowServer:
@@ -52,6 +66,10 @@ class MlflowServer:
             from mlflow import MlflowClient
 
             self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            for store in (
+                self._client._tracking_client.store, self._client._get_registry_client().store,
+            ):  # fmt: skip
+                store._call_endpoint = _repeated(store._call_endpoint)
         return self._client
 
     @contextlib.contextmanager
@@ -136,6 +154,29 @@ class MlflowServer:
                 "gives them, and with --default-artifact-root mlflow-artifacts:/",
             )
         return get_artifact_repository(uri, tracking_uri=self.uri)
+
+
+def _repeated(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call of the server's API that is made again when it collided with another's.
+
+    MLflow looks whether a row is there and then inserts it: of two clients that do so at the same
+    moment one is refused by the database. Nothing of its call was written, so it may be repeated.
+    """
+
+    @functools.wraps(call)
+    def repeated(*arguments: Any, **named: Any) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        for attempt in range(_COLLISIONS):
+            try:
+                return call(*arguments, **named)
+            except MlflowException as e:
+                if not any(words in str(e) for words in _COLLIDED):
+                    raise
+                time.sleep(random.uniform(0.02, 0.05 * 2**attempt))
+        return call(*arguments, **named)
+
+    return repeated
 
 
 def without_password(url: str) -> str:

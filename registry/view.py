@@ -170,7 +170,11 @@ def view_of(model: ModelRow, runs: Iterable[RunRow]) -> View:
 
 
 def read_versions(model: ModelRow) -> tuple[VersionRecord, ...]:
-    """The versions that tinydeploy wrote, oldest first."""
+    """The versions that tinydeploy wrote, oldest first, without repetitions.
+
+    Of several versions of one variant, as there may be for a moment on a server, the first counts:
+    whoever made another removes it.
+    """
     aliases: dict[str, list[str]] = {}
     for alias, version in model.aliases.items():
         aliases.setdefault(version, []).append(alias)
@@ -180,7 +184,11 @@ def read_versions(model: ModelRow) -> tuple[VersionRecord, ...]:
         )
         for v in model.versions
     )
-    return tuple(v for v in found if v)
+    first: dict[tuple[str, str], VersionRecord] = {}
+    for v in found:
+        if v:
+            first.setdefault((v.model_sha256, v.recipe), v)
+    return tuple(first.values())
 
 
 def _candidate(version: VersionRecord, record: BoardRecord | None, suffix: str = "") -> Candidate:

@@ -49,7 +49,7 @@ def write(folder: Path, text: str, name: str = "mine") -> Path:
 
 
 CORES = (
-    "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33",
+    "cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55",
     "xtensa-lx6", "xtensa-lx7", "rv32imc", "rv32imac",
 )  # fmt: skip
 
@@ -76,7 +76,7 @@ def test_shipped_real_boards() -> None:
         assert board.sources["board"].startswith("https://"), board.name
         assert not board.tested_on_hardware, "says who tried it, and how"
         assert board.fpu == (board.core not in _WITHOUT_FPU), board.name
-        assert board.dsp == (board.core in ("cortex-m4", "cortex-m7", "cortex-m33")), board.name
+        assert board.dsp == (board.core in _WITH_DSP), board.name
         # A platform without a version is another one tomorrow.
         version = board.platformio.get("version", "1.0.0")
         assert re.fullmatch(r"\d+\.\d+\.\d+|https://\S+#[0-9a-f]{40}", version), board.name
@@ -84,6 +84,7 @@ def test_shipped_real_boards() -> None:
     assert measured["nucleo-l4r5zi"] == 44.3 and len(measured) >= 8
 
 
+_WITH_DSP = ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 _WITHOUT_FPU = ("cortex-m0plus", "cortex-m3", "rv32imc", "rv32imac")
 
 
@@ -94,7 +95,9 @@ def test_boards_are_filtered() -> None:
     }  # fmt: skip
     assert {b.platform for b in matching(boards, platform="teensy")} == {"teensy"}
     large = matching(boards, min_ram=600_000, min_flash=2_000_000, real=True)
-    assert {b.name for b in large} == {"nucleo-h7a3zi-q", "nucleo-l4r5zi", "nucleo-u575zi-q"}
+    assert {b.name for b in large} == {
+        "nucleo-h7a3zi-q", "nucleo-l4r5zi", "nucleo-n657x0-q", "nucleo-u575zi-q",
+    }  # fmt: skip
     assert {b.name for b in matching(boards, platform="qemu")} == set(QEMU_BOARDS)
     assert not any(b.real for b in matching(boards, real=False))
     assert matching(boards) == boards

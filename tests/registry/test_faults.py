@@ -131,7 +131,7 @@ def test_killed_while_the_database_is_made(tmp_path: Path) -> None:
 
 def test_two_at_once_register_once(registry: MlflowRegistry, tmp_path: Path) -> None:
     report = worker("race", registry.folder.folder.parent, tmp_path / "work", 2)
-    assert report["ends"] == [0, 0, 0]
+    assert report["ends"] == [0, 0]
     assert report["after"]["versions"] == ["int8"]
     assert report["after"]["records"] == 1
     assert len(report["after"]["runs"]) == 2

@@ -100,23 +100,6 @@ def _common(names: Sequence[str]) -> str:
     return first[: first.rfind("-", 0, length) + 1]
 
 
-def write_profile(folder: Path, costs: Mapping[str, Any]) -> None:
-    """`profile.json`, what `tinydeploy profile --json` prints, and `profile.svg`, a bar a layer."""
-    write_json(folder / "profile.json", costs)
-    layers = costs["layers"]
-    figure = _figure(7.0, 1.2 + 0.24 * len(layers))
-    axes = figure.add_subplot(1, 1, 1)
-    names = [f"{row['layer']} {row['op']} {row['output_shape']}" for row in layers]
-    places = list(range(len(layers)))
-    axes.barh(places, [row[costs["unit"]] or 0 for row in layers], color=_COLOURS["front"])
-    axes.set_yticks(places, names, fontsize=7, parse_math=False)
-    axes.invert_yaxis()
-    axes.set_xlabel(costs["unit"])
-    axes.grid(axis="x", alpha=0.3)
-    axes.set_title(costs["board"], fontsize=10, parse_math=False)
-    write_atomic(folder / "profile.svg", _svg(figure))
-
-
 def _figure(width: float, height: float) -> Any:
     """A figure of so many inches; without pyplot, which keeps figures and wants a screen."""
     from matplotlib.figure import Figure

@@ -7,6 +7,7 @@ front of a dense layer (whose columns are reordered instead), or nothing but dim
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -115,8 +116,8 @@ class _Editor:
     # ------------------------------------------------------------ changing
     def constant(self, like: int, values: np.ndarray, name: str) -> int:
         """A new constant of the type of tensor `like`."""
-        tensor = _copied(self.graph.tensors[like])
-        buffer = _copied(self.model.buffers[0])
+        tensor = copy.copy(self.graph.tensors[like])
+        buffer = copy.copy(self.model.buffers[0])
         buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
         self.model.buffers.append(buffer)
         tensor.buffer = len(self.model.buffers) - 1
@@ -127,7 +128,7 @@ class _Editor:
         return len(self.graph.tensors) - 1
 
     def activation(self, like: int, shape: tuple[int, ...], name: str) -> int:
-        tensor = _copied(self.graph.tensors[like])
+        tensor = copy.copy(self.graph.tensors[like])
         tensor.shape = np.array(shape, np.int32)
         tensor.shapeSignature = None
         tensor.name = name.encode()
@@ -278,7 +279,7 @@ class _Editor:
         shape = tuple(self.shape(result)[int(i)] for i in inverse)
         inner = self.activation(result, shape, f"before_transpose_{result}")
         reader.outputs = np.array([inner], np.int32)
-        behind = _copied(op)
+        behind = copy.copy(op)
         behind.inputs = np.array([inner, int(op.inputs[1])], np.int32)
         behind.outputs = np.array([result], np.int32)
         place = next(i for i, o in enumerate(self.graph.operators) if o is reader)
@@ -306,9 +307,3 @@ class _Editor:
         builder = flatbuffers.Builder(1 << 20)
         builder.Finish(self.model.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
-
-
-def _copied(value: Any) -> Any:
-    import copy
-
-    return copy.copy(value)

@@ -27,6 +27,15 @@ class Converted:
     agreement: Mapping[str, float] = field(default_factory=dict)
 
 
+def require_changing(recipe: Recipe, name: str) -> None:
+    """Raises UsageError for a recipe that leaves models as they are; `name` is the source's."""
+    if recipe.activations == "any":
+        raise UsageError(
+            f"the recipe {recipe.name!r} is for .tflite models, {name} is none",
+            hint="use float32, int8 or int16x8",
+        )
+
+
 def calibration_samples(
     tensors: list[Tensor],
     recipe: Recipe,

@@ -31,7 +31,7 @@ def quantize(folder: Path, job: dict[str, Any]) -> bytes:
         "weight_granularity": fine.TENSORWISE
         if job["granularity"] == "tensor"
         else fine.CHANNELWISE,
-        "algorithm_key": job.get("algorithm", "min_max_uniform_quantize"),
+        "algorithm_key": "min_max_uniform_quantize",
     }
     work.add_static_config(operation_name=names.ALL_SUPPORTED, **config)
     if job["weights"] == "int4":

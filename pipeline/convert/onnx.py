@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tinydeploy.errors import ToolMissingError, UnsupportedModelError, UsageError
+from tinydeploy.errors import ToolMissingError, UnsupportedModelError
 from tinydeploy.pipeline.convert import channels
-from tinydeploy.pipeline.convert.converted import Converted
+from tinydeploy.pipeline.convert.converted import Converted, require_changing
 from tinydeploy.pipeline.convert.litert import Ranges, compress
 from tinydeploy.pipeline.convert.onnx_load import load_model
 from tinydeploy.pipeline.convert.onnx_qdq import dequantized, is_quantized
@@ -43,11 +43,7 @@ def convert(
     missing or does not fit, UnsupportedModelError naming the node for what cannot be converted,
     and for a conversion that does not compute what onnxruntime computes.
     """
-    if recipe.activations == "any":
-        raise UsageError(
-            f"the recipe {recipe.name!r} is for .tflite models, {source.path.name} is none",
-            hint="use float32, int8 or int16x8",
-        )
+    require_changing(recipe, source.path.name)
     model, ranges, agreement = _float_model(source.path, source.sha256, source.trusted)
     done = compress(model, recipe, calibration, description, name=source.path.name, ranges=ranges)
     return Converted(done.model, done.calibrated, agreement)

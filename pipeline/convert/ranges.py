@@ -8,8 +8,6 @@ import numpy as np
 
 from tinydeploy.tflite import read_graph
 
-METHODS = ("min-max", "percentile", "mse")
-
 _BINS = 2048
 _LEVELS = 255
 _SHRINKS = np.linspace(1.0, 0.3, 71)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tinydeploy.errors import UnsupportedModelError, UsageError
+from tinydeploy.errors import UnsupportedModelError
 from tinydeploy.graph import Tensor
-from tinydeploy.pipeline.convert.converted import Converted, calibration_samples
+from tinydeploy.pipeline.convert.converted import Converted, calibration_samples, require_changing
 from tinydeploy.pipeline.convert.litert import compress
 from tinydeploy.pipeline.convert.quiet import quiet
 from tinydeploy.pipeline.data import Dataset
@@ -30,11 +30,7 @@ def convert_function(
     Raises UsageError for calibration samples that do not fit the input, UnsupportedModelError for
     a function that TensorFlow cannot convert.
     """
-    if recipe.activations == "any":
-        raise UsageError(
-            f"the recipe {recipe.name!r} is for .tflite models, {name} is none",
-            hint="use float32, int8 or int16x8",
-        )
+    require_changing(recipe, name)
     if recipe.activations == "float32":
         with quiet():
             return Converted(_run_converter(function, recipe, None, name))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tinydeploy.errors import UnsupportedModelError, UsageError
+from tinydeploy.errors import UnsupportedModelError
 from tinydeploy.pipeline.convert import channels, torch_environment
-from tinydeploy.pipeline.convert.converted import Converted
+from tinydeploy.pipeline.convert.converted import Converted, require_changing
 from tinydeploy.pipeline.convert.litert import compress
 from tinydeploy.pipeline.convert.worker import run_worker
 from tinydeploy.pipeline.data import Dataset
@@ -39,11 +39,7 @@ def convert(
     Raises ToolMissingError without the environment (see `torch_environment`), UsageError for
     calibration data that does not fit, UnsupportedModelError for what cannot be converted.
     """
-    if recipe.activations == "any":
-        raise UsageError(
-            f"the recipe {recipe.name!r} is for .tflite models, {source.path.name} is none",
-            hint="use float32, int8 or int16x8",
-        )
+    require_changing(recipe, source.path.name)
     model, agreement = _float_model(source.path, source.sha256)
     done = compress(model, recipe, calibration, description, name=source.path.name)
     return Converted(done.model, done.calibrated, agreement)

@@ -117,6 +117,20 @@ _FIELDS = {
 }
 
 
+def PLACES(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Where a configured flow keeps its results, in place of what its file says."""
+    work = click.option(
+        "--work", type=click.Path(path_type=Path), metavar="DIR", help="Cached stages."
+    )
+    registry = click.option(
+        "--registry",
+        type=RegistryType(),
+        metavar="DIR|URL",
+        help="Folder that holds mlruns/, or an MLflow server.",
+    )
+    return registry(work(function))
+
+
 def LIMITS(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of `LimitsConfig`, under its field names."""
     for option, kind, text in reversed(_LIMITS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import click
 from tinydeploy.cli import options
 from tinydeploy.cli.deploy_report import report, summary
 from tinydeploy.cli.render import print_json
-from tinydeploy.errors import DeviceError, NoSufficientVariantError, UsageError
-
-DEFAULT_CONFIG = Path("tinydeploy.toml")
+from tinydeploy.cli.settings import settings_of
+from tinydeploy.errors import DeviceError, NoSufficientVariantError
 
 
 def _path(name: str, text: str, multiple: bool = False) -> Any:
@@ -36,9 +34,7 @@ def _path(name: str, text: str, multiple: bool = False) -> Any:
 @options.TFLM_LIB
 @options.OBJECTIVE
 @options.LIMITS
-@click.option("--registry", type=options.RegistryType(), metavar="DIR|URL",
-              help="Folder that holds mlruns/, or an MLflow server.")  # fmt: skip
-@click.option("--work", type=click.Path(path_type=Path), metavar="DIR", help="Cached stages.")
+@options.PLACES
 @options.JSON
 def command(config: Path | None, as_json: bool, **given: Any) -> None:
     """Convert and compress, prove, build, measure, register and select, for every board.
@@ -70,37 +66,3 @@ def command(config: Path | None, as_json: bool, **given: Any) -> None:
             f"no variant is sufficient on {', '.join(lacking)}",
             hint="the table says why for each; loosen [limits], add sources or recipes",
         )
-
-
-def settings_of(path: Path | None, given: dict[str, Any]) -> Any:
-    """The configuration file with the options laid over it, or the options alone."""
-    from tinydeploy.config import Config, DataConfig, LimitsConfig, default_registry, load_config
-
-    given = {k: v for k, v in given.items() if v not in (None, (), "")}
-    limits = {k: given.pop(k) for k in LimitsConfig.__dataclass_fields__ if k in given}
-    data = {k: given.pop(k) for k in DataConfig.__dataclass_fields__ if k in given}
-    if path is None and DEFAULT_CONFIG.exists() and not given.get("sources"):
-        path = DEFAULT_CONFIG
-    if path:
-        base = load_config(path)
-        return dataclasses.replace(
-            base,
-            data=dataclasses.replace(base.data, **data),
-            limits=dataclasses.replace(base.limits, **limits),
-            device_limits={
-                k: dataclasses.replace(v, **limits)
-                for k, v in base.device_limits.items()
-                if k in given.get("devices", base.devices)
-            },
-            **given,
-        )
-    for key, option in (("sources", "MODEL"), ("devices", "--device")):
-        if key not in given:
-            raise UsageError(
-                f"{option} is missing", hint="or write a tinydeploy.toml: see the README"
-            )
-    if "validation" not in data:
-        raise UsageError("--validation is missing", hint="labelled data: an .npz with x and y")
-    given.setdefault("name", given["sources"][0].stem)
-    given.setdefault("registry", default_registry(Path()))
-    return Config(data=DataConfig(**data), limits=LimitsConfig(**limits), **given)

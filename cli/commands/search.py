@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from tinydeploy.cli import options
-from tinydeploy.cli.commands.deploy import settings_of
 from tinydeploy.cli.deploy_report import report, summary
 from tinydeploy.cli.render import print_json, table
+from tinydeploy.cli.settings import settings_of
 from tinydeploy.types import to_json
 
 
@@ -35,9 +35,7 @@ from tinydeploy.types import to_json
               help="size also tries weights with few values, which it stores packed.")  # fmt: skip
 @options.OBJECTIVE
 @options.LIMITS
-@click.option("--registry", type=options.RegistryType(), metavar="DIR|URL",
-              help="Folder that holds mlruns/, or an MLflow server.")  # fmt: skip
-@click.option("--work", type=click.Path(path_type=Path), metavar="DIR", help="Cached stages.")
+@options.PLACES
 @options.JSON
 def command(
     config: Path | None,

@@ -10,7 +10,7 @@ from tinydeploy.errors import UnsupportedModelError
 from tinydeploy.pipeline.convert.converted import Converted
 from tinydeploy.pipeline.convert.keras_load import load_model
 from tinydeploy.pipeline.convert.quiet import quiet
-from tinydeploy.pipeline.convert.tf_function import convert_function, unsupported
+from tinydeploy.pipeline.convert.tf_function import convert_function, frozen
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.types import InputDescription, ModelSource, Recipe
 
@@ -40,9 +40,6 @@ def _frozen_function(path: Path, sha256: str, trusted: bool) -> Any:
     Kept for the next recipe of the same content (`sha256`): tracing takes longer than converting.
     """
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
 
     model = load_model(path, trusted=trusted)
     signature = [
@@ -53,11 +50,7 @@ def _frozen_function(path: Path, sha256: str, trusted: bool) -> Any:
     def infer(*inputs: Any) -> Any:
         return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
 
-    try:
-        concrete = tf.function(infer, input_signature=signature).get_concrete_function()
-        return convert_variables_to_constants_v2(concrete)
-    except (tf.errors.OpError, ValueError, TypeError, NotImplementedError) as error:
-        raise unsupported(path.name, error) from error
+    return frozen(infer, signature, path.name)
 
 
 def _fixed_shape(tensor: Any, path: Path) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from tinydeploy.errors import UnsupportedModelError, UsageError
 from tinydeploy.pipeline.convert.converted import Converted
 from tinydeploy.pipeline.convert.quiet import quiet
-from tinydeploy.pipeline.convert.tf_function import convert_function, unsupported
+from tinydeploy.pipeline.convert.tf_function import convert_function, frozen
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.types import InputDescription, ModelSource, Recipe
 
@@ -54,9 +54,6 @@ def convert(
 @functools.lru_cache(maxsize=2)
 def _frozen_function(path: Path, signature: str, sha256: str, trusted: bool) -> Any:
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
 
     if not trusted:
         _require_no_code(path)
@@ -88,11 +85,7 @@ def _frozen_function(path: Path, signature: str, sha256: str, trusted: bool) -> 
         results = function(**dict(zip(keys, tensors, strict=True)))
         return [results[k] for k in sorted(results)]
 
-    try:
-        concrete = tf.function(infer, input_signature=specs).get_concrete_function()
-        return convert_variables_to_constants_v2(concrete)
-    except (tf.errors.OpError, ValueError, TypeError, NotImplementedError) as error:
-        raise unsupported(path.name, error) from error
+    return frozen(infer, specs, path.name)
 
 
 def _fixed_shape(spec: Any, path: Path) -> tuple[int, ...]:

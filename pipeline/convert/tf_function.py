@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,23 @@ def convert_function(
         return Converted(_run_converter(function, recipe, samples, name), calibrated=True)
 
 
+def frozen(infer: Callable[..., Any], specs: list[Any], name: str) -> Any:
+    """`infer` as a concrete function of inputs `specs` with its weights as constants.
+
+    `name` is the source's. Raises UnsupportedModelError for what TensorFlow cannot trace.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    try:
+        concrete = tf.function(infer, input_signature=specs).get_concrete_function()
+        return convert_variables_to_constants_v2(concrete)
+    except (tf.errors.OpError, ValueError, TypeError, NotImplementedError) as error:
+        raise _unsupported(name, error) from error
+
+
 def _run_converter(function: Any, recipe: Recipe, samples: np.ndarray | None, name: str) -> bytes:
     import tensorflow as tf
 
@@ -75,10 +92,10 @@ def _run_converter(function: Any, recipe: Recipe, samples: np.ndarray | None, na
     try:
         return bytes(converter.convert())
     except Exception as error:  # ConverterError, RuntimeError of the calibrator, ValueError, ...
-        raise unsupported(name, error) from error
+        raise _unsupported(name, error) from error
 
 
-def unsupported(name: str, error: Exception) -> UnsupportedModelError:
+def _unsupported(name: str, error: Exception) -> UnsupportedModelError:
     """TensorFlow's error in the words of ours."""
     reason = " ".join(str(error).split())[:400]
     return UnsupportedModelError(

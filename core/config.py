@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinydeploy.errors import UsageError
+from tinydeploy.names import require_name
 from tinydeploy.objective import parse_objective
 from tinydeploy.tomlfile import parse, read_toml
 from tinydeploy.types import Constraints, Engine, InputDescription, Optimize, Task
@@ -27,6 +27,8 @@ class DataConfig:
     """Variants are judged and chosen on these samples."""
     calibration: Path | None = None
     """Representative samples for quantization; needed by every integer recipe."""
+    training: Path | None = None
+    """What recipes that train learn from; the others leave it alone."""
     test: Path | None = None
     """Looked at once, for the chosen variants only."""
 
@@ -114,10 +116,7 @@ def load_config(path: Path) -> Config:
         config = dataclasses.replace(config, registry=default_registry(path.parent))
     elif is_url(values["registry"]):
         config = dataclasses.replace(config, registry=values["registry"])
-    if not re.fullmatch(r"[\w-]+", config.name):
-        raise UsageError(
-            f"{path}: name = {config.name!r}", hint="use letters, digits, underscores and dashes"
-        )
+    require_name(f"{path}: name", config.name)
     for key in ("sources", "devices", "recipes"):
         if not getattr(config, key):
             raise UsageError(f"{path}: {key} is empty")

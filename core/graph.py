@@ -40,6 +40,11 @@ class Tensor:
             n *= d
         return n
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape without its batch dimension of one; without such a dimension, all of it."""
+        return self.shape[1:] if self.shape[:1] == (1,) else self.shape
+
 
 @dataclass(frozen=True)
 class Op:

@@ -50,6 +50,13 @@ TABLES: dict[str, dict[str, str]] = {
             "target_help",
         )
     },
+    "trainer": {
+        "channels": "tinydeploy.pipeline.train.channels:run",
+        "distill": "tinydeploy.pipeline.train.distill:run",
+        "qat": "tinydeploy.pipeline.train.qat:run",
+        "slim": "tinydeploy.pipeline.train.slim:run",
+        "tune": "tinydeploy.pipeline.train.tune:run",
+    },
     "interpreter": {
         "litert": "tinydeploy.pipeline.interpreters:LiteRt",
         "tflm": "tinydeploy.pipeline.interpreters:TfliteMicro",

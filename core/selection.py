@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Origin = Literal["measured", "emulated", "estimated"]
 Proof = Literal["sufficient", "insufficient evidence", "inferior"]
@@ -80,19 +84,77 @@ class Candidate:
     run_id: str = ""
 
 
+class CandidateTable(Sequence[Candidate]):
+    """Candidates that are kept as columns: ten thousand are loaded as fast as ten.
+
+    A `Candidate` is made when one is asked for. Columns are (N,) arrays in the order of the
+    candidates, not a number standing for what is not known.
+    """
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """The name of one candidate."""
+
+    @abstractmethod
+    def index_of(self, name: str) -> int:
+        """The number of a candidate. Raises KeyError if none is called so."""
+
+    @abstractmethod
+    def metrics(self) -> list[tuple[str, bool]]:
+        """The different metrics, each with whether higher is better."""
+
+    @abstractmethod
+    def values(self) -> np.ndarray:
+        """The metric of each, (N,) float64."""
+
+    @abstractmethod
+    def figure(self, field: str, origins: Collection[Origin]) -> np.ndarray:
+        """A figure of each, (N,) float64; not a number where its origin is not among these."""
+
+    @abstractmethod
+    def unusable(self) -> np.ndarray:
+        """Which cannot be built for the board or compute something else there, (N,) bool."""
+
+    @abstractmethod
+    def least(self, indices: np.ndarray) -> int:
+        """Of several the one with the least (sha256 of the model, name)."""
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to any sequence of equal candidates."""
+        if self is other:
+            return True
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @dataclass(frozen=True)
 class Selection:
     """The chosen candidate or None, the Pareto front, and a reason for each rejected one.
 
     `reasons` maps each candidate's name that was not chosen to plain words; `evidence` those names
-    whose loss was tested. `sufficient` are the names of those that satisfy every constraint.
+    whose loss was tested. `sufficient` are the names of those that satisfy every constraint. Of
+    many candidates `nearest` are the names of the first in the order of preference: those that
+    tables show and whose reasons are registered; empty if they are few, and all are.
     """
 
     board: str
     objective: str
     chosen: Candidate | None
-    candidates: tuple[Candidate, ...]
+    candidates: Sequence[Candidate]
     pareto: tuple[str, ...]
     reasons: Mapping[str, str]
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
-    sufficient: tuple[str, ...] = ()
+    sufficient: Sequence[str] = ()
+    nearest: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> Sequence[Candidate]:
+        """All candidates, or of many the nearest, as tables show them."""
+        if not self.nearest:
+            return self.candidates
+        wanted = set(self.nearest)
+        if isinstance(self.candidates, CandidateTable):
+            return [self.candidates[self.candidates.index_of(name)] for name in self.nearest]
+        found = {c.name: c for c in self.candidates if c.name in wanted}
+        return [found[name] for name in self.nearest]

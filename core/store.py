@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Error numbers of a disk, a quota or a limit that is used up."""
 _STAGED = re.compile(r"\..+\.([0-9a-f]{6})-(\d+)\.[a-z0-9_]{8}")
 
 
@@ -52,9 +55,10 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             os.fsync(f.fileno())
         os.chmod(tmp, 0o644)
         os.replace(tmp, path)
-    except BaseException:
+    except BaseException as e:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(tmp)
+        _name_place(e, path)
         raise
 
 
@@ -81,9 +85,16 @@ def staged_directory(final: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(scratch, final)
-    except BaseException:
+    except BaseException as e:
         shutil.rmtree(scratch, ignore_errors=True)
+        _name_place(e, final)
         raise
+
+
+def _name_place(error: BaseException, path: Path) -> None:
+    """Say where there was no room: the system does not when a file is written to."""
+    if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+        error.filename = str(path)
 
 
 def _staging_prefix(final: Path) -> str:

@@ -7,25 +7,29 @@ values of selection stand in `selection.py`.
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from types import MappingProxyType
+from typing import Literal
 
+from tinydeploy.compression import Calibration, Mix
+from tinydeploy.recipes import Recipe as Recipe
+from tinydeploy.recipes import Training as Training
 from tinydeploy.selection import Candidate as Candidate
+from tinydeploy.selection import CandidateTable as CandidateTable
 from tinydeploy.selection import Constraints as Constraints
 from tinydeploy.selection import Evidence as Evidence
 from tinydeploy.selection import Origin as Origin
 from tinydeploy.selection import Selection as Selection
+from tinydeploy.values import from_json as from_json
+from tinydeploy.values import to_json as to_json
 
 Task = Literal["classify", "regress", "anomaly"]
 Engine = Literal["aot", "tflm"]
 Optimize = Literal["size", "balanced", "speed"]
 
-HIGHER_IS_BETTER: Mapping[str, bool] = types.MappingProxyType(
+HIGHER_IS_BETTER: Mapping[str, bool] = MappingProxyType(
     {"accuracy": True, "auc": True, "rmse": False, "mae": False}
 )
 """The metrics of all tasks, and whether more of them is better."""
@@ -67,38 +71,14 @@ class ModelSource:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One way to compress, read from `pipeline/recipes/NAME.toml`.
-
-    "any" is for models that are compressed already and stay as they are; "int4" weights are int8
-    where no engine computes int4 right. `granularity` says whether weights have a scale a channel
-    or one a tensor; `ranges` how an activation's range is found on the calibration set
-    (`percentile` percent of the values lie in it). `quantizer` is "tflite" for TensorFlow's own
-    converter, which needs a Keras model or a SavedModel; "auto" takes it where it serves. `pruned`
-    is the share of weights that become zero, `clusters` the number of values that a layer's weights
-    may have (0: as many as there are).
-    """
-
-    name: str
-    description: str
-    activations: Literal["float32", "int8", "int16", "any"]
-    weights: Literal["float32", "int8", "int4", "any"]
-    calibration_samples: int = 0
-    granularity: Literal["channel", "tensor"] = "channel"
-    ranges: Literal["min-max", "percentile", "mse"] = "min-max"
-    percentile: float = 99.99
-    quantizer: Literal["auto", "tflite", "litert"] = "auto"
-    pruned: float = 0.0
-    clusters: int = 0
-
-
-@dataclass(frozen=True)
 class Artifact:
     """A `.tflite` file and what a board needs beside the weights.
 
-    `data_sha256` is the hash of the calibration samples that were used, "" without calibration.
+    `data_sha256` is the hash of the calibration samples that were used, "" without calibration;
+    `training_sha256` that of the training set of a recipe that trains.
     `agreement` holds the largest absolute difference of each output of the float model from what
-    the source's own framework computes, where the two were compared.
+    the source's own framework computes, where the two were compared. `calibration` is None
+    without one, `mix` unless the recipe chose the weights layer by layer.
     """
 
     path: Path
@@ -114,6 +94,9 @@ class Artifact:
     input: InputDescription | None = None
     threshold: float | None = None
     agreement: Mapping[str, float] = field(default_factory=dict)
+    training_sha256: str = ""
+    calibration: Calibration | None = None
+    mix: Mix | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +197,7 @@ class KernelChoice:
 class Compiled:
     """C sources of one model for one core, in `directory`; `files` are relative to it.
 
+    `unsupported` is part of what `compile --json` prints and empty: such a model is refused.
     `profiled_layers` is the number of layers that the sources mark (`td_profile_mark`), 0 in all
     sources but those made for a profile. `arena_bound_bytes` is what no plan of the arena can be
     below, None where no plan was made here. `choices` are the kernels that were weighed for each
@@ -253,7 +237,7 @@ class Footprint:
     def with_stack(self, high_water_bytes: int) -> Footprint:
         """The same with the stack a device really used instead of the reserved one."""
         ram = {**self.ram, "stack": high_water_bytes}
-        return dataclasses.replace(self, ram=ram, ram_bytes=sum(ram.values()))
+        return replace(self, ram=ram, ram_bytes=sum(ram.values()))
 
 
 @dataclass(frozen=True)
@@ -337,51 +321,3 @@ class Profile:
     cycles_model: int | None = None
     latency_us: float | None = None
     origin: Mapping[str, Origin] = field(default_factory=dict)
-
-
-# ---------------------------------------------------------------- JSON
-T = TypeVar("T")
-
-
-def to_json(value: Any) -> Any:
-    """Plain JSON values of a frozen value: dataclasses become objects, paths strings."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): to_json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(v) for v in value]
-    if isinstance(value, set | frozenset):
-        return sorted(to_json(v) for v in value)
-    if isinstance(value, Path):
-        return str(value)
-    return value
-
-
-def from_json(cls: type[T], data: Mapping[str, Any]) -> T:
-    """The frozen value of class `cls` that `to_json` wrote. Unknown keys raise KeyError."""
-    hints = typing.get_type_hints(cls)
-    unknown = set(data) - set(hints)
-    if unknown:
-        raise KeyError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
-    return cls(**{k: _revive(hints[k], v) for k, v in data.items()})
-
-
-def _revive(hint: Any, value: Any) -> Any:
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _revive(next(a for a in typing.get_args(hint) if a is not type(None)), value)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_json(hint, value)
-    if origin is Mapping:
-        each = typing.get_args(hint)[1]
-        return {k: _revive(each, v) for k, v in value.items()}
-    if hint is Path:
-        return Path(value)
-    if origin is tuple:
-        args = typing.get_args(hint)
-        each = args[:1] * len(value) if len(args) == 2 and args[1] is Ellipsis else args
-        return tuple(_revive(a, v) for a, v in zip(each, value, strict=True))
-    return value

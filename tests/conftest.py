@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from servers import Server
 
 # Machines are shared and noisy: no example fails for being slow.
 settings.register_profile("tinydeploy", deadline=None)
@@ -35,6 +40,49 @@ def shared() -> Path:
     if not (folder / "models").is_dir():
         pytest.skip("needs ../shared (models and data that are not part of the project)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Server]:
+    """MLflow on PostgreSQL, once a session, in a folder that PostgreSQL's user may enter."""
+    from servers import postgres, server
+
+    folder = Path(tempfile.mkdtemp(prefix="tinydeploy-server-"))
+    folder.chmod(0o755)
+    try:
+        with postgres(folder / "postgres") as uri, server(folder / "mlflow", uri) as started:
+            yield started
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def url(
+    shared_server: Server, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The server, emptied afterwards; cache and outbox of the test's own, short waiting."""
+    from tinydeploy.registry.server import MlflowServer
+
+    monkeypatch.setenv("TINYDEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield shared_server.url
+    client = MlflowServer(shared_server.url).client()
+    for model in list(client.search_registered_models()):
+        client.delete_registered_model(model.name)
+    for experiment in client.search_experiments():
+        for old in client.search_runs([experiment.experiment_id]):
+            client.delete_run(old.info.run_id)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own, in which only what C compilers made is everybody's."""
+    from caches import own_cache_at
+
+    own = own_cache_at(tmp_path / "cache")
+    monkeypatch.setenv("TINYDEPLOY_CACHE", str(own))
+    return own
 
 
 @pytest.fixture

@@ -100,6 +100,27 @@ def test_the_rooms_are_never_loaded_under_bare_names() -> None:
     assert not bare, f"loaded a second time as {bare}"
 
 
+def test_helpers_of_tests_have_names_of_their_own(root: Path) -> None:
+    """All their folders are on one path: of two with one name the second would never be found."""
+    helpers = [
+        path.stem
+        for path in (root / "tests").rglob("*.py")
+        if not path.stem.startswith(("test_", "conftest")) and "data" not in path.parts
+    ]
+    assert len(helpers) > 20
+    assert not {name for name in helpers if helpers.count(name) > 1}
+    assert not set(helpers) & sys.stdlib_module_names
+
+
+def test_every_reason_to_skip_is_given_somewhere(root: Path) -> None:
+    listed = (root / "tests/skips.txt").read_text().splitlines()
+    reasons = [line for line in listed if line and not line.startswith("#")]
+    texts = [path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py")]
+    assert reasons
+    for reason in reasons:
+        assert any(f'"{reason}' in text for text in texts), f"nothing skips with {reason!r}"
+
+
 def test_files_stay_small(root: Path) -> None:
     """A file over 400 lines is asking to be split."""
     for room in (CORE, *ROOMS):

@@ -48,7 +48,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (GOOD.replace('"v.npz"', "3"), ":7: [data] validation: expected"),
         (GOOD.replace("min_metric = 1", 'min_metric = "1"'), ":10: [limits] min_metric: expected"),
         (GOOD.replace('name = "fashion"', ""), "the key 'name' is missing"),
-        (GOOD.replace('"fashion"', '"a b"'), "name = 'a b'"),
+        (GOOD.replace('"fashion"', '"a b"'), "name 'a b' is not a name"),
         (GOOD.replace('["qemu-cortex-m4"]', "[]"), "devices is empty"),
         (GOOD + "[device_limits.host]\n", "[device_limits.host]"),
         (GOOD + "= 3", "not valid TOML"),

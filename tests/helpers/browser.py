@@ -41,6 +41,10 @@ DEMO = {
     ("large", "int8"): (0.9278, (63_296, 11_648, 12_505_020), (59_040, 12_188, 2_511_631)),
     ("large", "int16x8"): (0.9286, (59_776, 25_496, None), (58_960, 24_700, 10_118_372)),
 }
+# What the layers of fashion-small-int8 take on PROFILED.
+PROFILED = "qemu-cortex-m4"
+LAYERS = (("CONV_2D", "1x14x14x8", 247_047), ("DEPTHWISE_CONV_2D", "1x7x7x8", 128_000),
+          ("FULLY_CONNECTED", "1x10", 100_000))  # fmt: skip
 MIN_ACCURACY = {"qemu-cortex-m0": 0.88, "qemu-cortex-m4": 0.91}
 
 
@@ -69,6 +73,22 @@ def fill(registry: MlflowRegistry, work: Path) -> None:
         candidates = registry.candidates("fashion", board)
         registry.select("fashion", select(board, candidates, limits, "flash"), limits)
     registry.publish("fashion")
+    rows = [
+        {
+            "layer": n,
+            "op": op,
+            "output_shape": shape,
+            "instructions": count,
+            "share": count / 475_047,
+        }
+        for n, (op, shape, count) in enumerate(LAYERS)
+    ]
+    found = {
+        "board": PROFILED, "unit": "instructions", "layers": rows, "whole": 475_047,
+        "sum_over_whole": 1.0, "origin": {"instructions": "emulated"},
+    }  # fmt: skip
+    small = family.variant(work, "fashion-small", "int8", 1, 0.8912)[1]
+    registry.record_profile("fashion", "2", family.build(work / PROFILED, small, PROFILED), found)
 
 
 @contextlib.contextmanager
@@ -180,16 +200,30 @@ class Tour:
     def plot(self, board: str) -> tuple[int, int]:
         """Width and height of a Pareto plot, as the browser shows it among the artifacts."""
         (run,) = self.registry.database.runs("fashion", KIND_DEPLOYMENT)
+        return self._picture(run.run_id, f"pareto-{board}.svg", "pareto")
+
+    def layers(self) -> tuple[int, int]:
+        """The same of the layers of a variant on a board."""
+        (record,) = [r for r in self.registry.view("fashion").records if r.profile_sha256]
+        return self._picture(record.run_id, "profile/layers.svg", "layers")
+
+    def _picture(self, run_id: str, path: str, name: str) -> tuple[int, int]:
+        file = path.rpartition("/")[2]
         self._open(
-            f"{self.url}/#/experiments/{self.experiment}/runs/{run.run_id}/artifacts/"
-            f"pareto-{board}.svg",
-            f"pareto-{board}.svg",
+            f"{self.url}/#/experiments/{self.experiment}/runs/{run_id}/artifacts/{path}", file
         )
-        image = self.page.locator(f"img[alt='pareto-{board}.svg']").first
+        image = self.page.locator(f"img[alt='{file}'], img[alt='{path}']").first
         image.wait_for()
-        self._shoot("pareto")
+        self._shoot(name)
         size = image.evaluate("i => i.decode().then(() => [i.naturalWidth, i.naturalHeight])")
         return size[0], size[1]
+
+    def inputs(self, version: str) -> dict[str, str]:
+        """Name -> digest of what MLflow says that the run behind a version used."""
+        run_id = self.registry.get("fashion", version).run_id
+        with self.registry.place.locked() as client:
+            inputs = client.get_run(run_id).inputs.dataset_inputs
+        return {i.dataset.name: i.dataset.digest for i in inputs}
 
     def card(self, version: str) -> str:
         """The page of the run behind a version, which shows the model card."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tinydeploy.compiler.emit import emit
 from tinydeploy.compiler.lower import Target, lower
-from tinydeploy.compiler.lower.coded import with_coded_weights
+from tinydeploy.compiler.lower.compact import compact
 from tinydeploy.compiler.lower.specialise import specialise
 from tinydeploy.compiler.native import NativePredictor, firmware_dir, kernels_dir
 from tinydeploy.compiler.picture import draw
@@ -16,7 +16,7 @@ from tinydeploy.compiler.updatable import emit_updatable
 from tinydeploy.errors import UsageError
 from tinydeploy.graph import Graph
 from tinydeploy.ports import Predictor
-from tinydeploy.store import staged_directory
+from tinydeploy.results import result_directory
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Compiled, DeviceProfile
 
@@ -79,7 +79,7 @@ class AotCompiler:
             sources, layout = emit_updatable(graph, program, plan)
         else:
             sources = emit(graph, program, plan, profile=profile)
-        with staged_directory(out) as folder:
+        with result_directory(out) as folder:
             for name, text in sources.items():
                 (folder / name).write_text(text)
             if standalone:
@@ -118,7 +118,8 @@ def target_of(device: DeviceProfile | None, optimize: str) -> Target:
 def _planned(model: Path, target: Target) -> tuple[Graph, Program, Plan]:
     graph = read_graph(model)
     lowered = lower(graph, target)
-    program = with_coded_weights(lowered, specialise(lowered, target), target)
+    choose = compact if target.optimize == "size" else specialise
+    program = choose(lowered, target)
     return graph, program, plan_memory(program)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tinydeploy.errors import DeviceError, ToolMissingError, UsageError
-from tinydeploy.graph import Graph, Tensor
+from tinydeploy.graph import Graph
 from tinydeploy.store import cache_dir, sha256_json
 
 CFLAGS = (
@@ -96,7 +96,7 @@ class NativePredictor:
         """Outputs for N samples, see the port. Raises UsageError for arrays that do not fit."""
         samples = self._samples(inputs)
         given = [np.ascontiguousarray(x) for x in inputs]
-        results = [np.empty((samples, *_sample_shape(t)), t.dtype) for t in self.outputs]
+        results = [np.empty((samples, *t.sample_shape), t.dtype) for t in self.outputs]
         with self._lock:
             self._run(_pointers(given), _pointers(results), samples)
         return results
@@ -111,7 +111,7 @@ class NativePredictor:
                 hint="give one array a model input, samples stacked along a new first axis",
             )
         for array, tensor in zip(inputs, self.inputs, strict=True):
-            shape = _sample_shape(tensor)
+            shape = tensor.sample_shape
             if array.ndim == 0 or array.shape[1:] != shape or array.dtype != tensor.dtype:
                 raise UsageError(
                     f"input {tensor.name!r} takes {tensor.dtype} samples of shape {list(shape)}, "
@@ -208,8 +208,3 @@ def _run(command: list[str], folder: Path) -> str:
 
 def _pointers(arrays: Sequence[np.ndarray]) -> ctypes.Array[ctypes.c_void_p]:
     return (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
-
-
-def _sample_shape(tensor: Tensor) -> tuple[int, ...]:
-    """A tensor's shape without its batch dimension of one."""
-    return tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape

@@ -14,7 +14,7 @@ from tinydeploy import plugins
 from tinydeploy.compiler import tflm_sources
 from tinydeploy.errors import UnsupportedModelError, UsageError
 from tinydeploy.graph import Graph, Op
-from tinydeploy.store import staged_directory
+from tinydeploy.results import result_directory
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Compiled, DeviceProfile
 
@@ -124,7 +124,7 @@ def bundle(
         model_name=model.name,
         board="" if device is None else device.name,
     )
-    with staged_directory(out) as folder:
+    with result_directory(out) as folder:
         (folder / "model.tflite").write_bytes(content)
         for name, text in sources.items():
             (folder / name).write_text(text)

@@ -2,8 +2,8 @@
 
 Nothing but the weights decides: few different values are numbered in as many bits as that takes,
 and where enough of them are 0 a bit a weight says so. Kernels decode a block of channels to scratch
-memory and multiply it as the portable kernels do (td_kernels_coded.h). A layer is coded where its
-constants get smaller by 15 % or more, and a model where that is more than the kernels' own code.
+memory and multiply it as the portable kernels do (td_kernels_coded.h). A layer may be coded where
+its constants get smaller by 15 % or more; compact.py weighs that against the kernels' own code.
 """
 
 from __future__ import annotations
@@ -15,17 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from tinydeploy.compiler.lower.context import Target
-from tinydeploy.compiler.lower.variant import Candidate
-from tinydeploy.compiler.program import Call, Data, Program
-from tinydeploy.types import KernelChoice
+from tinydeploy.compiler.lower.variant import Candidate, by_kernel
+from tinydeploy.compiler.program import Call, Data
 
 _BLOCK_BYTES = 1024
 """Of decoded weights: more where four channels take more, or where all channels take no more than
 the outputs, which may then overwrite the inputs."""
 _GROUP = 4  # channels that the portable kernels take together
 _LEAST_SAVED = 0.15  # 7 bits of 8 are not worth their time
-_CODE_BYTES = 1200  # of the kernels, which call the portable ones; Cortex-M4, -O2
 
 # Instructions of a Cortex-M4, measured.
 _DECODED = {"plain": 14.0, "nibbles": 4.0, "flags": 9.0}
@@ -99,45 +96,13 @@ def decode(code: Code, count: int) -> np.ndarray:
     return result
 
 
-def with_coded_weights(lowered: Program, chosen: Program, target: Target) -> Program:
-    """The chosen program, with coded weights where they save flash. `lowered` has the same calls,
-    before kernels were chosen for the core."""
-    if target.optimize != "size":
-        return chosen
-    better: dict[int, Candidate] = {}
-    saved = 0
-    for number, (plain, best) in enumerate(zip(lowered.calls, chosen.calls, strict=True)):
-        candidate = _candidate(plain)
-        if candidate is None:
-            continue
-        dense = Candidate(best, 0).flash_bytes
-        if candidate.flash_bytes <= (1 - _LEAST_SAVED) * dense:
-            better[number] = candidate
-            saved += dense - candidate.flash_bytes
-    if saved <= _CODE_BYTES:
-        return chosen
-    calls = [better[n].call if n in better else c for n, c in enumerate(chosen.calls)]
-    layers = {c.call.op_index for c in better.values()}
-    choices = [
-        dataclasses.replace(c, chosen=False) if c.layer in layers else c for c in chosen.choices
-    ]
-    choices += [_choice(c) for c in better.values()]
-    choices.sort(key=lambda choice: choice.layer)
-    return dataclasses.replace(chosen, calls=tuple(calls), choices=tuple(choices))
+def worth_coding(packed: Candidate, dense: Candidate) -> bool:
+    """Whether coded weights save enough of a layer's constants."""
+    return packed.flash_bytes <= (1 - _LEAST_SAVED) * dense.flash_bytes
 
 
-def _choice(candidate: Candidate) -> KernelChoice:
-    return KernelChoice(
-        layer=candidate.call.op_index,
-        kernel=candidate.name,
-        instructions=round(candidate.instructions),
-        cycles=None,
-        flash_bytes=candidate.flash_bytes,
-        chosen=True,
-    )
-
-
-def _candidate(call: Call) -> Candidate | None:
+def coded(call: Call) -> Candidate | None:
+    """A portable call with coded weights, where there is such a kernel."""
     make = {"td_matmul_s8": _matmul, "td_conv_s8": _conv, "td_depthwise_s8": _depthwise}
     return make[call.kernel](call) if call.kernel in make else None
 
@@ -198,15 +163,7 @@ def _depthwise(call: Call) -> Candidate | None:
 def _made(
     call: Call, kernel: str, params: dict[str, Any], code: Code, scratch: int, sizes: Any
 ) -> Candidate:
-    replaced = dataclasses.replace(
-        call,
-        kernel=kernel,
-        struct=kernel,
-        params=params,
-        takes_scratch=True,
-        scratch_bytes=scratch,
-        in_place=(),
-    )
+    replaced = by_kernel(call, kernel, params, scratch, in_place=())
     rows, channels, depth = sizes["rows"], sizes["channels"], sizes["depth"]
     if code.flags is not None:
         each = _DECODED["flags"]

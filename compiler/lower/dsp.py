@@ -6,8 +6,9 @@ See td_kernels_dsp.h for the layouts, td_block_dsp.c for what the blocks compute
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,25 @@ import numpy as np
 from tinydeploy.compiler.lower import dsp_depthwise, dsp_elementwise, dsp_taps, dsp_winograd
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.layer import Layer, read_conv, read_matmul
-from tinydeploy.compiler.lower.packing import bytes_of_words, input_pairs, join_two, padded
+from tinydeploy.compiler.lower.packing import (
+    aside_bytes,
+    bytes_in_words,
+    bytes_of_words,
+    input_pairs,
+    join_two,
+    padded,
+)
 from tinydeploy.compiler.lower.requant import Requant, requant
-from tinydeploy.compiler.lower.variant import Candidate, Cost, Variant
+from tinydeploy.compiler.lower.variant import Candidate, Cost, Variant, by_kernel
 from tinydeploy.compiler.program import Call, Data
+
+
+class Weights(Enum):
+    """How a block reads weights: w8, b8 and w16 of struct td_block_dsp."""
+
+    JOINED = "int8 weights"
+    BYTES = "single int8 weights"
+    DOUBLED = "int16 weights"
 
 
 @dataclass(frozen=True)
@@ -30,14 +46,14 @@ class Block:
     pixels: int
     channels: int
     group: int  # inputs a step
-    wide: bool  # int16 weights
+    weights: Weights
     step: Cost
     block: Cost
 
     @property
     def form(self) -> str:
         """The weights, as the table of choices calls them."""
-        return "int16 weights" if self.wide else "int8 weights"
+        return self.weights.value
 
     def cost(self, layer: Layer, widening: Cost) -> Cost:
         """Of all blocks of a layer; `widening` is that of an input."""
@@ -54,10 +70,12 @@ class Block:
         return one_block.times(blocks).plus(widening.times(inputs)).times(calls)
 
 
-TRIPLE_W8 = Block("td_triple_w8", 3, 2, 4, False, Cost(17.2, 25.5), Cost(49, 71))
-TRIPLE_W16 = Block("td_triple_w16", 3, 2, 4, True, Cost(16.2, 26.5), Cost(40, 62))
-QUAD_W8 = Block("td_quad_w8", 1, 4, 8, False, Cost(27.4, 39.8), Cost(46, 62))
-QUAD_W16 = Block("td_quad_w16", 1, 4, 8, True, Cost(21.4, 41.8), Cost(40, 56))
+TRIPLE_W8 = Block("td_triple_w8", 3, 2, 4, Weights.JOINED, Cost(17.2, 25.5), Cost(49, 71))
+TRIPLE_B8 = Block("td_triple_b8", 3, 2, 4, Weights.BYTES, Cost(19.4, 27.8), Cost(46, 68))
+TRIPLE_W16 = Block("td_triple_w16", 3, 2, 4, Weights.DOUBLED, Cost(16.2, 26.5), Cost(40, 62))
+QUAD_W8 = Block("td_quad_w8", 1, 4, 8, Weights.JOINED, Cost(27.4, 39.8), Cost(46, 62))
+QUAD_B8 = Block("td_quad_b8", 1, 4, 8, Weights.BYTES, Cost(36.8, 49.5), Cost(44, 60))
+QUAD_W16 = Block("td_quad_w16", 1, 4, 8, Weights.DOUBLED, Cost(21.4, 41.8), Cost(40, 56))
 WIDEN = Cost(1.2, 2.0)
 
 
@@ -70,7 +88,7 @@ def _matmul(block: Block, call: Call) -> Candidate | None:
     if made is None:
         return None
     params, scratch = _pixels(block, *made)
-    replaced = _replace(call, "td_matmul_s8_dsp", params, scratch)
+    replaced = by_kernel(call, "td_matmul_s8_dsp", params, scratch)
     return Candidate(replaced, *block.cost(layer, WIDEN), block.form)
 
 
@@ -83,8 +101,8 @@ def _vector(block: Block, call: Call) -> Candidate | None:
     if made is None:
         return None
     params, _ = made
-    scratch = 16 * params["block"]["groups"] + _aside(params)
-    replaced = _replace(
+    scratch = 16 * params["block"]["groups"] + aside_bytes(params)
+    replaced = by_kernel(
         call, "td_vector_s8_dsp", {"product": params, "quad": f"{block.kernel}_dsp"}, scratch
     )
     return Candidate(replaced, *block.cost(layer, WIDEN), block.form)
@@ -113,7 +131,7 @@ def _conv(block: Block, call: Call) -> Candidate | None:
         row = ((w["out_w"] - 1) * w["stride_w"] + w["k_w"]) * w["in_c"]
         outer |= {"strip": scratch, "strip_row": row}
         scratch += w["k_h"] * (row + w["k_w"] * w["in_c"] % 4)
-    replaced = _replace(call, kernel, {**outer, "matmul": params}, scratch)
+    replaced = by_kernel(call, kernel, {**outer, "matmul": params}, scratch)
     return Candidate(replaced, *block.cost(layer, WIDEN), block.form)
 
 
@@ -131,7 +149,7 @@ def _pixels(block: Block, product: dict[str, Any], relu: bool) -> tuple[dict[str
     """Initializer of struct td_matmul_s8_dsp, and its bytes of scratch."""
     kernel = f"{block.kernel}{'_relu' if relu else ''}_dsp"
     params = {"product": product, "triple": kernel}
-    return params, block.pixels * (8 * product["block"]["groups"] + _aside(product))
+    return params, block.pixels * (8 * product["block"]["groups"] + aside_bytes(product))
 
 
 def _product(block: Block, layer: Layer) -> tuple[dict[str, Any], bool] | None:
@@ -162,47 +180,41 @@ def _stream(block: Block, layer: Layer, scale: Requant) -> np.ndarray | None:
     n = block.channels
     weights = padded(padded(layer.weights, block.group, axis=1), n)
     bias = padded(layer.bias.astype(np.int64), n)
-    if block.wide:
-        words = input_pairs(2 * weights.astype(np.int64))
+    joined = _joined(layer, weights)
+    if block.weights is Weights.DOUBLED:
+        words = _by_step(input_pairs(2 * weights.astype(np.int64)), n)
         bias = 2 * bias
-    else:
-        largest = padded(layer.largest_sum(), n)
-        joined = join_two(weights)
-        if joined is None or (256 * largest[1::2] + largest[0::2] >= 2**31).any():
-            return None
-        words = input_pairs(joined)
+    elif block.weights is Weights.JOINED and joined is not None:
+        words = _by_step(input_pairs(joined), n // 2)
         bias = bias.copy()
         bias[1::2] = 256 * bias[1::2] + bias[0::2]
-    blocks = bias.size // n
-    rows = words.shape[0] // blocks
-    # From [blocks][rows][groups of 4][2 words] to a word of every row of a block in turn.
-    words = words.reshape(blocks, rows, -1, 2)
+    elif block.weights is Weights.BYTES and joined is None:
+        words = _by_step(bytes_in_words(weights), n)
+    else:
+        return None
     return np.concatenate(
         [
-            bias.astype(np.int32).reshape(blocks, n),
-            words.transpose(0, 2, 3, 1).reshape(blocks, -1),
-            padded(scale.multiplier, n).reshape(blocks, n),
-            bytes_of_words(padded(scale.down, n).reshape(blocks, n)).reshape(blocks, 1),
+            bias.astype(np.int32).reshape(-1, n),
+            words,
+            padded(scale.multiplier, n).reshape(-1, n),
+            bytes_of_words(padded(scale.down, n).reshape(-1, n)).reshape(-1, 1),
         ],
         axis=1,
     )
 
 
-def _aside(params: Mapping[str, Any]) -> int:
-    """Bytes for a pixel's outputs where channels are padded."""
-    padded_channels = int(params["padded_channels"])
-    return padded_channels if padded_channels != params["channels"] else 0
+def _joined(layer: Layer, weights: np.ndarray) -> np.ndarray | None:
+    """256 * w1 + w0 of two channels; None where a sum of them would not fit 32 bits."""
+    largest = padded(layer.largest_sum(), 2)
+    if (256 * largest[1::2] + largest[0::2] >= 2**31).any():
+        return None
+    return join_two(weights)
 
 
-def _replace(call: Call, kernel: str, params: Mapping[str, Any], scratch_bytes: int) -> Call:
-    return dataclasses.replace(
-        call,
-        kernel=kernel,
-        struct=kernel,
-        params=params,
-        takes_scratch=True,
-        scratch_bytes=scratch_bytes,
-    )
+def _by_step(words: np.ndarray, rows: int) -> np.ndarray:
+    """[channels][groups of 4][words] to [blocks][...], a word of each of a block's rows in turn."""
+    blocks = words.shape[0] // rows
+    return words.reshape(blocks, rows, *words.shape[1:]).transpose(0, 2, 3, 1).reshape(blocks, -1)
 
 
 def _suits(target: Target) -> bool:
@@ -215,10 +227,13 @@ def _variant(portable: str, make: Callable[[Call], Candidate | None]) -> Variant
 
 VARIANTS = (
     _variant("td_matmul_s8", partial(_vector, QUAD_W8)),
+    _variant("td_matmul_s8", partial(_vector, QUAD_B8)),
     _variant("td_matmul_s8", partial(_vector, QUAD_W16)),
     _variant("td_matmul_s8", partial(_matmul, TRIPLE_W8)),
+    _variant("td_matmul_s8", partial(_matmul, TRIPLE_B8)),
     _variant("td_matmul_s8", partial(_matmul, TRIPLE_W16)),
     _variant("td_conv_s8", partial(_conv, TRIPLE_W8)),
+    _variant("td_conv_s8", partial(_conv, TRIPLE_B8)),
     _variant("td_conv_s8", partial(_conv, TRIPLE_W16)),
     Variant("td_conv_s8", dsp_winograd.suits, dsp_winograd.make),
     _variant("td_depthwise_s8", dsp_depthwise.make_rows),

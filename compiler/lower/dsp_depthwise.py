@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 from tinydeploy.compiler.lower.layer import Layer, read_depthwise
 from tinydeploy.compiler.lower.packing import bytes_of_words, padded
 from tinydeploy.compiler.lower.requant import Requant, requant
-from tinydeploy.compiler.lower.variant import Candidate, Cost
+from tinydeploy.compiler.lower.variant import Candidate, Cost, by_kernel
 from tinydeploy.compiler.program import Call, Data
 
 _SCRATCH_LIMIT_BYTES = 8192
@@ -61,11 +60,8 @@ def _make(call: Call, across: Axis, along: Axis, *, along_rows: bool) -> Candida
     if (
         call.params["multiplier"] != 1
         or w["in_c"] % 4
-        or (w["dilation_h"], w["dilation_w"])
-        != (
-            1,
-            1,
-        )
+        or w["dilation_h"] != 1
+        or w["dilation_w"] != 1
     ):
         return None
     layer = read_depthwise(call)
@@ -81,7 +77,7 @@ def _make(call: Call, across: Axis, along: Axis, *, along_rows: bool) -> Candida
     scratch = 16 * across.k * line_pairs + (0 if by_three else 8 * words * across.k)
     if scratch > _SCRATCH_LIMIT_BYTES:
         return None
-    constants = _constants(layer, scale, across.k, by_three, along_rows)
+    constants = _constants(layer, scale, by_three, along_rows)
     params = {
         "batches": w["batches"],
         "in_bytes": w["in_h"] * w["in_w"] * w["in_c"],
@@ -119,13 +115,11 @@ def _make(call: Call, across: Axis, along: Axis, *, along_rows: bool) -> Candida
     same_size = (w["out_h"], w["out_w"]) == (w["in_h"], w["in_w"])
     one_line = across.size == 1 and along.out <= along.size
     shrinks = along_rows and w["out_h"] <= w["in_h"] and w["out_w"] <= w["in_w"]
-    replaced = dataclasses.replace(
+    replaced = by_kernel(
         call,
-        kernel="td_depthwise_s8_dsp",
-        struct="td_depthwise_s8_dsp",
-        params=params,
-        takes_scratch=True,
-        scratch_bytes=scratch,
+        "td_depthwise_s8_dsp",
+        params,
+        scratch,
         in_place=(0,) if reads_once and (same_size or shrinks or one_line) else (),
     )
     cost = _cost(layer, across, pairs, line_pairs, words, by_three)
@@ -136,9 +130,7 @@ def _line(stride: int, relu: bool) -> str:
     return f"td_line_3x3{'_stride_2' if stride == 2 else ''}{'_relu' if relu else ''}_dsp"
 
 
-def _constants(
-    layer: Layer, scale: Requant, rows: int, by_three: bool, along_rows: bool
-) -> np.ndarray:
+def _constants(layer: Layer, scale: Requant, by_three: bool, along_rows: bool) -> np.ndarray:
     """[channels][words] as struct td_line_dsp says."""
     channels = layer.channels
     w = layer.window

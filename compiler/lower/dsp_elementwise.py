@@ -21,14 +21,14 @@ def make_add(call: Call) -> Candidate | None:
     if not same_shape(p["shape"]) or p["left_shift"] != _LEFT_SHIFT:
         return None
     small, large = "a", "b"
-    if _factor(p, large) != _HALF:
+    if factor_of(p, large) != _HALF:
         small, large = large, small
     down = p["out_down"]
     constant = (2 * p["out_zero"] + 1) << max(down, 0)
-    equal = _factor(p, small) == _HALF
+    equal = factor_of(p, small) == _HALF
     right = p[f"{small}_down"] + 1
     fits = down >= 0 and abs(constant) < 2**30 and (equal or 1 <= right <= 28)
-    if _factor(p, large) != _HALF or not fits:
+    if factor_of(p, large) != _HALF or not fits:
         return None
     elements = math.prod(p["shape"]["size"])
     params = {
@@ -59,7 +59,8 @@ def make_add(call: Call) -> Candidate | None:
     return Candidate(replaced, 17.0 * elements)
 
 
-def _factor(p: Mapping[str, Any], operand: str) -> tuple[int, int]:
+def factor_of(p: Mapping[str, Any], operand: str) -> tuple[int, int]:
+    """Multiplier and shift of an operand of ADD."""
     return p[f"{operand}_multiplier"], p[f"{operand}_down"]
 
 

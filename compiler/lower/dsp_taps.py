@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from tinydeploy.compiler.lower.layer import Layer, read_depthwise
 from tinydeploy.compiler.lower.packing import bytes_of_words
 from tinydeploy.compiler.lower.requant import Requant, requant
-from tinydeploy.compiler.lower.variant import Candidate, Cost
+from tinydeploy.compiler.lower.variant import Candidate, Cost, by_kernel
 from tinydeploy.compiler.lower.window import reaches_outside
 from tinydeploy.compiler.program import Call, Data
 
@@ -50,13 +49,11 @@ def make(call: Call) -> Candidate | None:
         },
     }
     outside = reaches_outside(dict(w))
-    replaced = dataclasses.replace(
+    replaced = by_kernel(
         call,
-        kernel="td_taps_depthwise_s8_dsp",
-        struct="td_taps_depthwise_s8_dsp",
-        params=params,
-        takes_scratch=True,
-        scratch_bytes=layer.depth * layer.channels if outside else 0,
+        "td_taps_depthwise_s8_dsp",
+        params,
+        layer.depth * layer.channels if outside else 0,
         in_place=(),
     )
     group = PAIR.times(layer.depth // 2).plus(SINGLE.times(layer.depth % 2)).plus(GROUP)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.layer import Layer, read_conv
 from tinydeploy.compiler.lower.packing import input_pairs
 from tinydeploy.compiler.lower.requant import Requant, requant
-from tinydeploy.compiler.lower.variant import Candidate, Cost
+from tinydeploy.compiler.lower.variant import Candidate, Cost, by_kernel
 from tinydeploy.compiler.program import Call, Data
 
 SCALE = 24
@@ -73,14 +71,8 @@ def make(call: Call) -> Candidate | None:
             "zero_and_half": 2 * layer.out_zero + 1,
         },
     }
-    replaced = dataclasses.replace(
-        call,
-        kernel="td_winograd_s8_dsp",
-        struct="td_winograd_s8_dsp",
-        params=params,
-        takes_scratch=True,
-        scratch_bytes=6 * position_bytes + 6 * w["in_c"] + 8 * w["out_c"],
-    )
+    scratch_bytes = 6 * position_bytes + 6 * w["in_c"] + 8 * w["out_c"]
+    replaced = by_kernel(call, "td_winograd_s8_dsp", params, scratch_bytes)
     return Candidate(replaced, *_cost(layer, tall, steps), "int16 weights")
 
 

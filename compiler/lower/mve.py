@@ -14,8 +14,8 @@ import numpy as np
 from tinydeploy.compiler.lower import mve_elementwise
 from tinydeploy.compiler.lower.context import Target
 from tinydeploy.compiler.lower.layer import Layer, read_conv, read_depthwise, read_matmul
-from tinydeploy.compiler.lower.packing import padded
-from tinydeploy.compiler.lower.variant import Candidate, Variant
+from tinydeploy.compiler.lower.packing import aside_bytes, padded
+from tinydeploy.compiler.lower.variant import Candidate, Variant, by_kernel
 from tinydeploy.compiler.program import Call, Data
 
 LANES = 16  # bytes of a vector
@@ -37,11 +37,11 @@ def _vector(call: Call) -> Candidate | None:
     product = _product(layer) if layer.rows == 1 else None
     if product is None:
         return None
-    made = _replace(
+    made = by_kernel(
         call,
         "td_vector_s8_mve",
         {"product": product},
-        _last_row_bytes(layer) + _aside_bytes(product),
+        _last_row_bytes(layer) + aside_bytes(product),
     )
     return Candidate(made, _instructions(layer, 1, QUAD_STEP, QUAD_BLOCK))
 
@@ -75,7 +75,7 @@ def _conv(call: Call) -> Candidate | None:
         "product": product,
         "pair": _pair(layer),
     }
-    made = _replace(call, "td_conv_s8_mve", params, strip_bytes + 2 * _aside_bytes(product))
+    made = by_kernel(call, "td_conv_s8_mve", params, strip_bytes + 2 * aside_bytes(product))
     copied = layer.rows * ((tall - 1) * w["stride_h"] + w["k_h"]) / tall
     copying = copied * (12 + 3 * row_bytes / LANES)
     return Candidate(made, copying + _instructions(layer, (layer.rows + 1) // 2))
@@ -92,8 +92,8 @@ def _patches(call: Call, layer: Layer) -> Candidate | None:
         "product": product,
         "pair": _pair(layer),
     }
-    scratch_bytes = 2 * (_up(layer.depth) + _aside_bytes(product))
-    made = _replace(call, "td_patch_conv_s8_mve", params, scratch_bytes)
+    scratch_bytes = 2 * (_up(layer.depth) + aside_bytes(product))
+    made = by_kernel(call, "td_patch_conv_s8_mve", params, scratch_bytes)
     copying = layer.rows * w["k_h"] * (12 + 25 * w["k_w"])
     return Candidate(made, copying + _instructions(layer, (layer.rows + 1) // 2))
 
@@ -102,11 +102,11 @@ def _rows(call: Call, layer: Layer, step: int) -> Candidate | None:
     product = _product(layer)
     if product is None:
         return None
-    made = _replace(
+    made = by_kernel(
         call,
         "td_matmul_s8_mve",
         {"rows": layer.rows, "step": step, "product": product, "pair": _pair(layer)},
-        _last_row_bytes(layer) + 2 * _aside_bytes(product),
+        _last_row_bytes(layer) + 2 * aside_bytes(product),
     )
     return Candidate(made, _instructions(layer, (layer.rows + 1) // 2))
 
@@ -157,7 +157,7 @@ def _depthwise(call: Call) -> Candidate | None:
     aside_bytes = _up(layer.channels % LANES, CHANNELS) * span if layer.channels % CHANNELS else 0
     kernel = "td_depthwise_column_s8_mve" if column else "td_depthwise_s8_mve"
     scratch_bytes = LANES + layer_bytes * (1 if column else layers) + aside_bytes
-    made = _replace(call, kernel, params, scratch_bytes, "td_depthwise_s8_mve")
+    made = by_kernel(call, kernel, params, scratch_bytes, struct="td_depthwise_s8_mve")
     lines = w["batches"] * (1 if column else w["out_h"]) * (_up(layer.channels) // LANES)
     outputs = (3 + 3.5 * groups) * layer.rows * _up(layer.channels, CHANNELS)
     return Candidate(made, outputs + lines * -(-length // span) * (250 + 14 * words))
@@ -259,12 +259,6 @@ def _last_row_bytes(layer: Layer) -> int:
     return _up(layer.depth) if layer.depth % LANES else 0
 
 
-def _aside_bytes(product: Mapping[str, Any]) -> int:
-    """Bytes for a pixel's outputs where channels are padded."""
-    padded_channels = int(product["padded_channels"])
-    return padded_channels if padded_channels != product["channels"] else 0
-
-
 def _instructions(
     layer: Layer, calls: int, step: float = PAIR_STEP, block: float = PAIR_BLOCK
 ) -> float:
@@ -274,19 +268,6 @@ def _instructions(
 
 def _up(count: int, multiple: int = LANES) -> int:
     return -(-count // multiple) * multiple
-
-
-def _replace(
-    call: Call, kernel: str, params: Mapping[str, Any], scratch_bytes: int, struct: str = ""
-) -> Call:
-    return dataclasses.replace(
-        call,
-        kernel=kernel,
-        struct=struct or kernel,
-        params=params,
-        takes_scratch=True,
-        scratch_bytes=scratch_bytes,
-    )
 
 
 def _suits(target: Target) -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from tinydeploy.compiler.lower.dsp_elementwise import same_shape
+from tinydeploy.compiler.lower.dsp_elementwise import factor_of, same_shape
 from tinydeploy.compiler.lower.variant import Candidate
 from tinydeploy.compiler.program import Call
 
@@ -19,14 +17,14 @@ def make_add(call: Call) -> Candidate | None:
     p = call.params
     if not same_shape(p["shape"]):
         return None
-    small, large = ("a", "b") if _factor(p, "b") == _HALF else ("b", "a")
+    small, large = ("a", "b") if factor_of(p, "b") == _HALF else ("b", "a")
     left_shift, right = p["left_shift"], p[f"{small}_down"] + 1
-    if _factor(p, small) == _HALF:
+    if factor_of(p, small) == _HALF:
         # Doubled and halved again: the second rounding needs a right shift of at least 1.
         left_shift, right = left_shift + 1, 1
     relu = p["out_min"] >= p["out_zero"]
     out_right = p["out_down"] + 1
-    if _factor(p, large) != _HALF or right < 1 or out_right < (0 if relu else 1):
+    if factor_of(p, large) != _HALF or right < 1 or out_right < (0 if relu else 1):
         return None
     elements = math.prod(p["shape"]["size"])
     params = {
@@ -70,7 +68,3 @@ def make_mean(call: Call) -> Candidate | None:
         return None
     replaced = dataclasses.replace(call, kernel="td_mean_s8_mve")
     return Candidate(replaced, p["outer"] * p["inner"] * (12 + 2.0 * p["reduced"]))
-
-
-def _factor(p: Mapping[str, Any], operand: str) -> tuple[int, int]:
-    return p[f"{operand}_multiplier"], p[f"{operand}_down"]

@@ -18,7 +18,7 @@ from tinydeploy.compiler.lower.layer import Layer, read_conv, read_depthwise, re
 from tinydeploy.compiler.lower.packing import padded
 from tinydeploy.compiler.lower.product import in_groups
 from tinydeploy.compiler.lower.requant import requant
-from tinydeploy.compiler.lower.variant import Candidate, Variant
+from tinydeploy.compiler.lower.variant import Candidate, Variant, by_kernel
 from tinydeploy.compiler.program import Call, Data
 
 _GROUP = 4  # channels a block
@@ -79,13 +79,11 @@ def _depthwise(call: Call) -> Candidate | None:
         "scale": scale,
     }
     smaller = w["out_h"] <= w["in_h"] and w["out_w"] <= w["in_w"]
-    replaced = dataclasses.replace(
+    replaced = by_kernel(
         call,
-        kernel="td_depthwise_s8_packed",
-        struct="td_depthwise_s8_packed",
-        params=params,
-        takes_scratch=True,
-        scratch_bytes=8 * plane.rows * plane.columns,
+        "td_depthwise_s8_packed",
+        params,
+        8 * plane.rows * plane.columns,
         # A channel is read whole before it is written.
         in_place=(0,) if smaller and plane.strips == 1 else (),
     )
@@ -181,14 +179,7 @@ def part_depth(weights: np.ndarray) -> int:
 def _replace(
     call: Call, layer: Layer, kernel: str, params: dict[str, Any], more_scratch: int
 ) -> Candidate:
-    replaced = dataclasses.replace(
-        call,
-        kernel=kernel,
-        struct=kernel,
-        params=params,
-        takes_scratch=True,
-        scratch_bytes=8 * layer.depth + more_scratch,
-    )
+    replaced = by_kernel(call, kernel, params, 8 * layer.depth + more_scratch)
     blocks = -(-layer.rows // _PIXELS) * -(-layer.channels // _GROUP)
     steps = layer.depth * _STEP_INSTRUCTIONS
     return Candidate(replaced, blocks * (steps + _BLOCK_INSTRUCTIONS))

@@ -7,12 +7,11 @@ import math
 import numpy as np
 
 from tinydeploy.compiler.lower.context import Context, Refused, u16, zero_of
+from tinydeploy.compiler.lower.strided import element_bytes
 from tinydeploy.compiler.program import Call
 from tinydeploy.graph import Op
-from tinydeploy.graph_stats import DTYPE_BITS
 
 _PAD_DIMENSIONS = 5
-_MOVABLE = ("int8", "int16", "float32", "int32", "uint8", "bool", "int64")
 
 
 def lower_view(op: Op, ctx: Context) -> list[Call]:
@@ -26,7 +25,7 @@ def lower_view(op: Op, ctx: Context) -> list[Call]:
 def lower_pad(op: Op, ctx: Context) -> list[Call]:
     """PAD and PADV2 with constant paddings."""
     given, output = ctx.input(op, 0), ctx.tensor(op.outputs[0])
-    size = _element_bytes(given.dtype)
+    size = element_bytes(given.dtype)
     listed = ctx.constant_input(op, 1, "paddings")
     if listed.shape != (len(given.shape), 2):
         raise Refused(f"its paddings are {list(listed.shape)} for {len(given.shape)} dimensions")
@@ -73,7 +72,7 @@ def lower_pad(op: Op, ctx: Context) -> list[Call]:
 def lower_concatenation(op: Op, ctx: Context) -> list[Call]:
     """CONCATENATION: one strided copy an input; scales must be equal, as in the reference."""
     output = ctx.tensor(op.outputs[0])
-    size = _element_bytes(output.dtype)
+    size = element_bytes(output.dtype)
     rank = len(output.shape)
     axis = op.options["axis"] + (rank if op.options["axis"] < 0 else 0)
     if op.options.get("fused_activation_function", "NONE") != "NONE":
@@ -106,9 +105,3 @@ def lower_concatenation(op: Op, ctx: Context) -> list[Call]:
     if offset != stride:
         raise Refused("its inputs do not add up to its output")
     return calls
-
-
-def _element_bytes(dtype: str) -> int:
-    if dtype not in _MOVABLE:
-        raise Refused(f"the engine does not move {dtype}")
-    return DTYPE_BITS[dtype] // 8

@@ -6,7 +6,7 @@ the faster kernel demands of them, packs the weights the way it reads them, and 
 `Candidate`, or None. Of the candidates the cheapest is taken: by modelled cycles where all of them
 tell theirs (fewer instructions that take more cycles are no gain), otherwise by instructions, and
 by the price that the optimize level puts on a byte of flash. The portable call remains where there
-is no candidate.
+is no candidate. For `size`, compact.py chooses, which counts the kernels' own code as well.
 
 To add kernels for a core: write `make` functions in a file of their own beside this one (`layer.py`
 turns a portable call back into arrays by channel), list them in its table `VARIANTS`, and name that
@@ -36,17 +36,18 @@ def specialise(program: Program, target: Target) -> Program:
     """The same program with the cheapest kernels for a target, and what they were chosen from."""
     calls, choices = [], []
     for call in program.calls:
-        candidates = _candidates(call, target)
+        candidates = candidates_for(call, target)
         if not candidates:
             calls.append(call)
             continue
         cheapest = _cheapest(candidates, target.optimize)
         calls.append(cheapest.call)
-        choices += [_choice(c, cheapest) for c in candidates]
+        choices += [choice(c, cheapest) for c in candidates]
     return dataclasses.replace(program, calls=tuple(calls), choices=tuple(choices))
 
 
-def _candidates(call: Call, target: Target) -> list[Candidate]:
+def candidates_for(call: Call, target: Target) -> list[Candidate]:
+    """The faster kernels that a target and the data allow."""
     variants = [v for v in _VARIANTS if v.portable == call.kernel and v.suits(target)]
     made = [v.make(call) for v in variants]
     return [candidate for candidate in made if candidate is not None]
@@ -64,7 +65,8 @@ def price(candidate: Candidate, among: Sequence[Candidate], optimize: str) -> fl
     return work + CYCLES_A_BYTE[optimize] * candidate.flash_bytes
 
 
-def _choice(candidate: Candidate, cheapest: Candidate) -> KernelChoice:
+def choice(candidate: Candidate, cheapest: Candidate) -> KernelChoice:
+    """A candidate as the table of choices shows it."""
     return KernelChoice(
         layer=candidate.call.op_index,
         kernel=candidate.name,

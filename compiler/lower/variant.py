@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -63,6 +64,31 @@ class Variant:
     portable: str
     suits: Callable[[Target], bool]
     make: Callable[[Call], Candidate | None]
+
+
+def by_kernel(
+    call: Call,
+    kernel: str,
+    params: Mapping[str, Any],
+    scratch_bytes: int,
+    *,
+    struct: str = "",
+    in_place: tuple[int, ...] | None = None,
+) -> Call:
+    """The call done by another kernel, which takes scratch memory.
+
+    `struct` is the type of `params`, the kernel's own if it is not given. Without `in_place` the
+    output may take what it may in `call`.
+    """
+    return dataclasses.replace(
+        call,
+        kernel=kernel,
+        struct=struct or kernel,
+        params=params,
+        takes_scratch=True,
+        scratch_bytes=scratch_bytes,
+        in_place=call.in_place if in_place is None else in_place,
+    )
 
 
 def _data_bytes(value: Any) -> int:

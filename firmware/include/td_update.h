@@ -60,7 +60,7 @@ const struct td_model_content *td_update_content(void);
 const struct td_content_header *td_update_header(void);
 
 /* All return 0 or a negative enum td_err, and may be repeated. */
-int td_update_stage(uint32_t layout, uint32_t base_crc, uint32_t crc);
+int td_update_stage(uint32_t layout, uint32_t base_crc, uint32_t crc, const uint8_t sha256[32]);
 int td_update_patch(uint32_t offset, const uint8_t *delta, uint32_t bytes);
 int td_update_commit(uint32_t crc);
 int td_update_confirm(uint32_t crc);
@@ -77,5 +77,8 @@ struct td_update_status {
 };
 
 struct td_update_status td_update_status(void);
+
+/* Of the content that runs, computed anew from what memory holds. */
+void td_update_sha256(uint8_t digest[32]);
 
 #endif

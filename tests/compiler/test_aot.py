@@ -13,6 +13,7 @@ from tinydeploy.compiler.aot import AotCompiler
 from tinydeploy.compiler.lower import LOWERINGS
 from tinydeploy.compiler.native import CFLAGS, firmware_dir, kernels_dir
 from tinydeploy.errors import ToolMissingError, UnsupportedModelError, UsageError
+from tinydeploy.results import SUMS_FILE
 
 MODELS = Path(__file__).parents[1] / "models"
 STRICT = ("-Wall", "-Wextra", "-Werror", "-std=c11", "-O2", "-ffp-contract=off")
@@ -45,7 +46,7 @@ def hybrid_model(tmp_path: Path, dtype: str) -> Path:
 def test_compile_writes_the_models_sources(tmp_path: Path) -> None:
     compiled = AotCompiler().compile(MODELS / "dscnn_int8.tflite", tmp_path / "out")
     assert compiled.files == ("td_model.c", "td_model_data.h")
-    assert {p.name for p in (tmp_path / "out").iterdir()} == set(compiled.files)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {*compiled.files, SUMS_FILE}
     assert compiled.engine == "aot"
     source = (tmp_path / "out" / "td_model.c").read_text()
     assert f"td_arena[{compiled.arena_bytes}]" in source
@@ -60,26 +61,38 @@ def test_the_same_model_gives_the_same_sources(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_text() == (tmp_path / "b" / file).read_text()
 
 
+@pytest.fixture(scope="module")
+def kernel_objects(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The kernels as any C compiler makes them, with no folder of ours to include from."""
+    folder = tmp_path_factory.mktemp("kernels")
+    sources = sorted(kernels_dir().glob("*.c"))
+    subprocess.run(["cc", *STRICT, "-c", *map(str, sources)], cwd=folder, check=True)
+    return sorted(str(p) for p in folder.glob("*.o"))
+
+
 @pytest.mark.parametrize("name", ["branches_int8", "dscnn_int16x8", "two_inputs_float32"])
-def test_standalone_sources_compile_alone(name: str, tmp_path: Path) -> None:
+def test_standalone_sources_compile_alone(
+    name: str, kernel_objects: list[str], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     compiled = AotCompiler().compile(MODELS / f"{name}.tflite", out, standalone=True)
     assert compiled.files == ("td_model.c", "td_model_data.h")
+    for kernel in kernels_dir().glob("*.[ch]"):
+        assert (out / kernel.name).read_bytes() == kernel.read_bytes()
+    assert len(kernel_objects) + 1 == len(list(out.glob("*.c")))
     (tmp_path / "main.c").write_text(
         '#include "td_model.h"\nint main(void) { td_model_init(); td_model_invoke(); return 0; }\n'
     )
-    sources = sorted(str(p) for p in out.glob("*.c"))
+    sources = [str(out / "td_model.c"), str(tmp_path / "main.c")]
     program = tmp_path / "program"
-    command = ["cc", *STRICT, f"-I{out}", *sources, str(tmp_path / "main.c"), "-o", str(program)]
+    command = ["cc", *STRICT, f"-I{out}", *sources, *kernel_objects, "-o", str(program)]
     subprocess.run(command, check=True)
     subprocess.run([program], check=True)
 
 
-def test_kernels_use_no_library_but_memcpy_and_memset(tmp_path: Path) -> None:
+def test_kernels_use_no_library_but_memcpy_and_memset(kernel_objects: list[str]) -> None:
     """Neither malloc nor libm, so that they link on bare metal."""
-    sources = sorted(kernels_dir().glob("*.c"))
-    subprocess.run(["cc", *STRICT, "-c", *map(str, sources)], cwd=tmp_path, check=True)
-    objects = sorted(str(p) for p in tmp_path.glob("*.o"))
+    objects = kernel_objects
     listed = subprocess.run(["nm", *objects], capture_output=True, text=True, check=True).stdout
     undefined = {line.split()[1] for line in listed.splitlines() if line.strip().startswith("U ")}
     defined = {line.split()[2] for line in listed.splitlines() if " T " in line}

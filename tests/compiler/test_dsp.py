@@ -24,6 +24,14 @@ def products(m: Layers) -> list[Layer]:
     return [*layers, m.product(1, 300, 12), m.product(3, 257, 6), m.product(4, 128, 8)]
 
 
+def deep(m: Layers) -> list[Layer]:
+    """Sums too large for two channels in one register: rests of a round, pixels, channels."""
+    layers = [m.product(1, depth, 9 + i) for i, depth in enumerate((1040, 1051, 1059, 1064))]
+    layers += [m.product(2 + i % 2, 1029 + 4 * i, 5 - i % 3) for i in range(8)]
+    layers += [m.window((3, 4, 120), (3, 3), channels=5), m.window((2, 4, 119), (3, 3), channels=6)]
+    return layers
+
+
 def convolutions(m: Layers) -> list[Layer]:
     """Borders, strides, odd sizes, several images; whole groups of input channels and others."""
     return [
@@ -130,7 +138,16 @@ def test_layers_compute_what_the_portable_kernels_do(
     assert winograd > 4 if optimize == "speed" else winograd == 0
     # The others have factors or sums that the fast kernels cannot hold, or a dilation.
     assert sum(kernel.endswith("_dsp") for kernel in kernels) > 0.7 * len(kernels)
-    assert_same_on_board(model, BOARD, optimize, tmp_path, seed)
+    assert_same_on_board(model, BOARD, optimize, tmp_path, seed, samples=2)
+
+
+@pytest.mark.qemu
+def test_deep_layers(tmp_path: Path) -> None:
+    model = tmp_path / "model.tflite"
+    build([deep], 6, model)
+    kernels = kernels_of(model, BOARD, "balanced")
+    assert {"td_vector_s8_dsp", "td_matmul_s8_dsp", "td_conv_s8_dsp"} <= set(kernels)
+    assert_same_on_board(model, BOARD, "balanced", tmp_path, 6)
 
 
 def test_transformed_weights_and_inputs_give_the_sums_24_fold() -> None:

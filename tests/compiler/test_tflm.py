@@ -17,6 +17,7 @@ from build_model import ModelBuilder
 from tinydeploy import plugins
 from tinydeploy.compiler.tflm import RESOLVER_METHODS, bundle
 from tinydeploy.errors import UnsupportedModelError, UsageError
+from tinydeploy.results import SUMS_FILE
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import DeviceProfile
 
@@ -35,7 +36,7 @@ def array_bytes(source: str) -> bytes:
 def test_a_bundle_runs_in_tflm_with_its_own_arena(root: Path, tmp_path: Path, name: str) -> None:
     model = root / "tests" / "models" / f"{name}.tflite"
     compiled = bundle(model, tmp_path / "out")
-    assert sorted(compiled.files) == sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {*compiled.files, SUMS_FILE}
     assert compiled.engine == "tflm" and compiled.arena_bytes % 16 == 0
 
     content = array_bytes((compiled.directory / "model_data.cc").read_text())

@@ -40,7 +40,7 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
 
 /* ---- three pixels, two channels: r0 to r2 the sums of channel 0 for each pixel, r3 to r5 of
  * channel 1, in w8 of 256 * w1 + w0; r12 stream, lr column, r11 its end. On the stack: stream_end,
- * out[3], column, entry, zero_and_half. */
+ * out[3], column, entry, zero_and_half; in b8, which needs r11, the column's end. */
 
 #define TD_TRIPLE_W8_HALF(w)                                   \
     "ldmia lr!, {r8-r10}\n"                                    \
@@ -93,6 +93,43 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
     "smlad r3, r7, r8, r3\n"                                   \
     TD_TRIPLE_W16_HALF
 
+#define TD_TRIPLE_B8_HALF(w0, w1)                              \
+    "ldmia lr!, {r8-r10}\n"                                    \
+    "sxtb16 r11, " w0 "\n"                                     \
+    "smlad r0, r11, r8, r0\n"                                  \
+    "smlad r1, r11, r9, r1\n"                                  \
+    "smlad r2, r11, r10, r2\n"                                 \
+    "sxtb16 r11, " w1 "\n"                                     \
+    "smlad r3, r11, r8, r3\n"                                  \
+    "smlad r4, r11, r9, r4\n"                                  \
+    "smlad r5, r11, r10, r5\n"
+
+#define TD_TRIPLE_B8_STEP                                      \
+    "ldmia r12!, {r6, r7}\n"                                   \
+    TD_TRIPLE_B8_HALF("r6", "r7")                              \
+    TD_TRIPLE_B8_HALF("r6, ror #8", "r7, ror #8")
+
+#define TD_TRIPLE_B8_FIRST                                     \
+    "ldmia r12!, {r6, r7}\n"                                   \
+    "ldmia lr!, {r8-r10}\n"                                    \
+    "sxtb16 r11, r6\n"                                         \
+    "smlad r1, r11, r9, r0\n"                                  \
+    "smlad r2, r11, r10, r0\n"                                 \
+    "smlad r0, r11, r8, r0\n"                                  \
+    "sxtb16 r11, r7\n"                                         \
+    "smlad r4, r11, r9, r3\n"                                  \
+    "smlad r5, r11, r10, r3\n"                                 \
+    "smlad r3, r11, r8, r3\n"                                  \
+    TD_TRIPLE_B8_HALF("r6, ror #8", "r7, ror #8")
+
+#define TD_TRIPLE_B8_DOUBLE                                    \
+    "lsls r0, r0, #1\n"                                        \
+    "lsls r1, r1, #1\n"                                        \
+    "lsls r2, r2, #1\n"                                        \
+    "lsls r3, r3, #1\n"                                        \
+    "lsls r4, r4, #1\n"                                        \
+    "lsls r5, r5, #1\n"
+
 #define TD_TRIPLE_DOUBLE                                       \
     "subs r3, r3, r0\n"                                        \
     "subs r4, r4, r1\n"                                        \
@@ -113,7 +150,7 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
     TD_ROUND(sum1, "r8")                                       \
     TD_ROUND(sum2, "r8")
 
-#define TD_DEFINE_TRIPLE(name, FIRST, STEP, bytes, DOUBLE, REQUANT) \
+#define TD_DEFINE_TRIPLE(name, FIRST, STEP, bytes, DOUBLE, KEEP_END, LOAD_END, frame, REQUANT) \
     TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
                        TD_UNUSED int8_t *const *out)           \
     {                                                          \
@@ -130,6 +167,7 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
             TD_ENTRY(8, bytes, "r3")                           \
             "it eq\n"                                          \
             "addeq r3, r3, #8 * " #bytes "\n"                  \
+            KEEP_END                                           \
             "push {r3, r7}\n"                                  \
             "push {r5, r8, r9, r10, lr}\n"                     \
             "1: ldmia r12!, {r0, r3}\n"                        \
@@ -139,6 +177,7 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
             "2: .rept 8\n"                                     \
             STEP                                               \
             ".endr\n"                                          \
+            LOAD_END                                           \
             "cmp lr, r11\n"                                    \
             "bne 2b\n"                                         \
             "ldmia r12!, {r6-r8}\n"                            \
@@ -158,16 +197,20 @@ _Static_assert(offsetof(struct td_block_dsp, zero_and_half) == 12, "and in this 
             "str r9, [sp, #12]\n"                              \
             "cmp r12, r6\n"                                    \
             "bne 1b\n"                                         \
-            "add sp, sp, #28\n"                                \
+            "add sp, sp, #" #frame "\n"                        \
             "pop {r4-r11, pc}\n");                             \
     }
 
-#define TD_W8 TD_TRIPLE_W8_FIRST, TD_TRIPLE_W8_STEP, 68, TD_TRIPLE_DOUBLE
-#define TD_W16 TD_TRIPLE_W16_FIRST, TD_TRIPLE_W16_STEP, 64, ""
+#define TD_W8 TD_TRIPLE_W8_FIRST, TD_TRIPLE_W8_STEP, 68, TD_TRIPLE_DOUBLE, "", "", 28
+#define TD_B8 TD_TRIPLE_B8_FIRST, TD_TRIPLE_B8_STEP, 76, TD_TRIPLE_B8_DOUBLE, \
+    "push {r11}\n", "ldr r11, [sp, #28]\n", 32
+#define TD_W16 TD_TRIPLE_W16_FIRST, TD_TRIPLE_W16_STEP, 64, "", "", "", 28
 #define TD_DEFINE_TRIPLE_OF(name, weights, REQUANT) TD_DEFINE_TRIPLE(name, weights, REQUANT)
 
 TD_DEFINE_TRIPLE_OF(td_triple_w8_dsp, TD_W8, TD_REQUANT_ANY)
 TD_DEFINE_TRIPLE_OF(td_triple_w8_relu_dsp, TD_W8, TD_REQUANT_RELU)
+TD_DEFINE_TRIPLE_OF(td_triple_b8_dsp, TD_B8, TD_REQUANT_ANY)
+TD_DEFINE_TRIPLE_OF(td_triple_b8_relu_dsp, TD_B8, TD_REQUANT_RELU)
 TD_DEFINE_TRIPLE_OF(td_triple_w16_dsp, TD_W16, TD_REQUANT_ANY)
 TD_DEFINE_TRIPLE_OF(td_triple_w16_relu_dsp, TD_W16, TD_REQUANT_RELU)
 
@@ -193,6 +236,30 @@ TD_DEFINE_TRIPLE_OF(td_triple_w16_relu_dsp, TD_W16, TD_REQUANT_RELU)
     "ldmia lr!, {r8-r11}\n"                                    \
     TD_QUAD_W8_HALF("r8", "r9")                                \
     TD_QUAD_W8_HALF("r10", "r11")
+
+#define TD_QUAD_B8_TWO(rotated, x)                             \
+    "sxtb16 r10, r4" rotated "\n"                              \
+    "sxtb16 r11, r5" rotated "\n"                              \
+    "smlad r0, r10, " x ", r0\n"                               \
+    "smlad r1, r11, " x ", r1\n"                               \
+    "sxtb16 r10, r6" rotated "\n"                              \
+    "sxtb16 r11, r7" rotated "\n"                              \
+    "smlad r2, r10, " x ", r2\n"                               \
+    "smlad r3, r11, " x ", r3\n"
+
+#define TD_QUAD_B8_HALF                                        \
+    "ldmia lr!, {r8, r9}\n"                                    \
+    "ldmia r12!, {r4-r7}\n"                                    \
+    TD_QUAD_B8_TWO("", "r8")                                   \
+    TD_QUAD_B8_TWO(", ror #8", "r9")
+
+#define TD_QUAD_B8_STEP TD_QUAD_B8_HALF TD_QUAD_B8_HALF
+
+#define TD_QUAD_B8_DOUBLE                                      \
+    "lsls r0, r0, #1\n"                                        \
+    "lsls r1, r1, #1\n"                                        \
+    "lsls r2, r2, #1\n"                                        \
+    "lsls r3, r3, #1\n"
 
 #define TD_QUAD_W16_QUARTER(x)                                 \
     "ldmia r12!, {r4-r7}\n"                                    \
@@ -221,7 +288,7 @@ TD_DEFINE_TRIPLE_OF(td_triple_w16_relu_dsp, TD_W16, TD_REQUANT_RELU)
     TD_REQUANT_ANY(sum, multiplier, "r10", "r10")              \
     TD_ROUND(sum, "r8")
 
-#define TD_DEFINE_QUAD(name, STEP, bytes, DOUBLE)              \
+#define TD_DEFINE_QUAD(name, STEP, unroll, bytes, DOUBLE)      \
     TD_NAKED void name(TD_UNUSED const struct td_block_dsp *p, TD_UNUSED const uint32_t *column, \
                        TD_UNUSED int8_t *out)                  \
     {                                                          \
@@ -232,14 +299,14 @@ TD_DEFINE_TRIPLE_OF(td_triple_w16_relu_dsp, TD_W16, TD_REQUANT_RELU)
             "mov r12, r4\n"                                    \
             "add r5, r5, r4\n"                                 \
             "add r2, r1, r6, lsl #4\n"                         \
-            TD_ENTRY(8, bytes, "r3")                           \
+            TD_ENTRY(unroll, bytes, "r3")                      \
             "push {r5, r8}\n"                                  \
             "push {r1, r2, r3, r7}\n"                          \
             "1: ldmia r12!, {r0-r3}\n"                         \
             "ldr lr, [sp]\n"                                   \
             "ldr pc, [sp, #8]\n"                               \
             ".balign 4\n"                                      \
-            "2: .rept 8\n"                                     \
+            "2: .rept " #unroll "\n"                           \
             STEP                                               \
             ".endr\n"                                          \
             "ldr r4, [sp, #4]\n"                               \
@@ -267,6 +334,7 @@ TD_DEFINE_TRIPLE_OF(td_triple_w16_relu_dsp, TD_W16, TD_REQUANT_RELU)
             "pop {r4-r11, pc}\n");                             \
     }
 
-TD_DEFINE_QUAD(td_quad_w8_dsp, TD_QUAD_W8_STEP, 108, TD_QUAD_DOUBLE)
-TD_DEFINE_QUAD(td_quad_w16_dsp, TD_QUAD_W16_STEP, 84, "")
+TD_DEFINE_QUAD(td_quad_w8_dsp, TD_QUAD_W8_STEP, 8, 108, TD_QUAD_DOUBLE)
+TD_DEFINE_QUAD(td_quad_b8_dsp, TD_QUAD_B8_STEP, 4, 144, TD_QUAD_B8_DOUBLE)
+TD_DEFINE_QUAD(td_quad_w16_dsp, TD_QUAD_W16_STEP, 8, 84, "")
 #endif

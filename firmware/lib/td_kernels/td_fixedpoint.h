@@ -65,7 +65,21 @@ static inline int32_t td_clamp(int32_t x, int32_t low, int32_t high)
     return x > high ? high : x;
 }
 
-/* An accumulator becomes an output of channel `c`. */
+/* An accumulator becomes an output of channel `c`: as a function, which kernels share. */
+int32_t td_scale_shared(const struct td_scale *s, int32_t acc, uint32_t c);
+
+#if defined(__OPTIMIZE_SIZE__)
+#define td_scale_channel td_scale_shared
+
+TD_INLINE void td_scale_four(const struct td_scale *s, int32_t acc0, int32_t acc1, int32_t acc2,
+                             int32_t acc3, uint32_t c, int8_t *out)
+{
+    int32_t acc[4] = {acc0, acc1, acc2, acc3};
+    for (uint32_t i = 0; i < 4; i++)
+        out[c + i] = (int8_t)td_scale_shared(s, acc[i], c + i);
+}
+#else
+/* The same inlined. */
 TD_INLINE int32_t td_scale_channel(const struct td_scale *s, int32_t acc, uint32_t c)
 {
     uint32_t i = c & s->channel_mask;
@@ -91,6 +105,7 @@ TD_INLINE void td_scale_four(const struct td_scale *s, int32_t acc0, int32_t acc
     out[c + 2] = (int8_t)acc2;
     out[c + 3] = (int8_t)acc3;
 }
+#endif
 
 /* A 64-bit accumulator becomes an int16 output of channel `c`; one rounding, ties up. */
 static inline int16_t td_scale_channel_s16(const struct td_scale_s16 *s, int64_t acc, uint32_t c)

@@ -12,6 +12,7 @@
  * weights, multipliers, and a byte a channel that is one less than its right shift.
  *   w8: a halfword is 256 * w1 + w0 of two channels. SMLAD with it sums 256 * A + B; SXTB16 makes
  *       w0 of it, with which SMLAD sums B.
+ *   b8: a word is four weights of a channel, for sums that w8 cannot hold.
  *   w16: weights and biases are doubled, as SMMLAR wants the sums. */
 struct td_block_dsp {
     const int32_t *stream;
@@ -25,11 +26,12 @@ struct td_block_dsp {
 typedef void td_triple_dsp(const struct td_block_dsp *p, const uint32_t *column,
                            int8_t *const *out);
 td_triple_dsp td_triple_w8_dsp, td_triple_w8_relu_dsp;
+td_triple_dsp td_triple_b8_dsp, td_triple_b8_relu_dsp;
 td_triple_dsp td_triple_w16_dsp, td_triple_w16_relu_dsp;
 
 /* One pixel, four channels at a time. */
 typedef void td_quad_dsp(const struct td_block_dsp *p, const uint32_t *column, int8_t *out);
-td_quad_dsp td_quad_w8_dsp, td_quad_w16_dsp;
+td_quad_dsp td_quad_w8_dsp, td_quad_b8_dsp, td_quad_w16_dsp;
 
 /* What the blocks leave to do: they write whole blocks of channels, clamped to int8. */
 struct td_product_dsp {

@@ -18,12 +18,14 @@ static void four_channels(const struct td_matmul_s8 *p, const int8_t *x, const i
 {
     int32_t acc0 = p->bias[c], acc1 = p->bias[c + 1], acc2 = p->bias[c + 2], acc3 = p->bias[c + 3];
     uint32_t n = p->depth;
+#if !defined(__OPTIMIZE_SIZE__)
     for (; n >= 4; n -= 4, x += 4, w += 16) {
         TD_STEP(0);
         TD_STEP(1);
         TD_STEP(2);
         TD_STEP(3);
     }
+#endif
     for (; n > 0; n--, x++, w += 4)
         TD_STEP(0);
     td_scale_four(&p->scale, acc0, acc1, acc2, acc3, c, out);

@@ -286,7 +286,11 @@ static int do_profile(uint32_t seq, const struct td_text *args)
 #endif
 
 /* ---------------------------------------------------------------- dispatch */
+#ifdef TD_LAYOUT
+#define MAX_ARGS 4u
+#else
 #define MAX_ARGS 3u
+#endif
 
 static const struct {
     const char *name;
@@ -300,7 +304,7 @@ static const struct {
     {"profile", 1, do_profile},
 #endif
 #ifdef TD_LAYOUT
-    {"update", 0, td_do_update}, {"stage", 3, td_do_stage},     {"patch", 2, td_do_patch},
+    {"update", 0, td_do_update}, {"stage", 4, td_do_stage},     {"patch", 2, td_do_patch},
     {"commit", 1, td_do_commit}, {"confirm", 1, td_do_confirm}, {"revert", 0, td_do_revert},
 #endif
 };

@@ -3,7 +3,7 @@
 #define TD_CONFIG_H
 #include "td_build.h"
 
-#define TD_PROTOCOL_VERSION 2
+#define TD_PROTOCOL_VERSION 3
 #define TD_FIRMWARE_VERSION "0.1.0"
 
 #ifndef TD_BUILD_ID
@@ -36,6 +36,9 @@
 
 #if TD_LINE_BYTES < 80 || TD_LINE_BYTES > 16384
 #error "td_build.h: TD_LINE_BYTES must be 80 to 16384"
+#endif
+#if defined(TD_LAYOUT) && TD_LINE_BYTES < 128
+#error "td_build.h: TD_LINE_BYTES must be 128 or more for updates: a hash has to fit into a line"
 #endif
 #if TD_WINDOW < 1 || TD_WINDOW > 64
 #error "td_build.h: TD_WINDOW must be 1 to 64"

@@ -12,6 +12,7 @@
 #include "td_crc32.h"
 #include "td_delta.h"
 #include "td_port.h"
+#include "td_sha256.h"
 
 #define RECORDS_A_PAGE (TD_PORT_FLASH_PAGE / TD_UPDATE_UNIT)
 #define CHECKED_BYTES (sizeof(struct td_update_record) - sizeof(uint32_t))
@@ -26,7 +27,8 @@ static uint32_t running_crc;
 static struct {
     bool open;
     uint32_t slot;
-    uint32_t crc;       /* that the content must have */
+    uint32_t crc;       /* that the content must have, and its hash */
+    uint8_t sha256[TD_SHA256_BYTES];
     uint32_t received;  /* bytes of delta */
     struct td_delta delta;
     uint32_t filled;    /* bytes of the unit that is not written yet */
@@ -55,6 +57,11 @@ static bool is_content(uint32_t slot, uint32_t crc)
     struct td_content_header header;
     memcpy(&header, content_of(slot), sizeof header);
     return header.magic == TD_CONTENT_MAGIC && header.layout == TD_LAYOUT && crc_of(slot) == crc;
+}
+
+static void hash_of(uint32_t slot, uint8_t digest[TD_SHA256_BYTES])
+{
+    td_sha256(content_of(slot), td_update_bytes, digest);
 }
 
 const struct td_model_content *td_update_content(void)
@@ -214,7 +221,7 @@ static bool on_trial(void)
     return state_of(&now) == TD_TRIAL && running == slot_of(&now);
 }
 
-int td_update_stage(uint32_t layout, uint32_t base_crc, uint32_t crc)
+int td_update_stage(uint32_t layout, uint32_t base_crc, uint32_t crc, const uint8_t sha256[32])
 {
     if (layout != TD_LAYOUT) {
         return TD_ERR_GRAPH;
@@ -228,6 +235,7 @@ int td_update_stage(uint32_t layout, uint32_t base_crc, uint32_t crc)
     staging.open = false;
     staging.slot = running == TD_SLOT_A ? TD_SLOT_B : TD_SLOT_A;
     staging.crc = crc;
+    memcpy(staging.sha256, sha256, TD_SHA256_BYTES);
     staging.received = 0;
     staging.filled = 0;
     td_delta_start(&staging.delta, content_of(running), td_update_bytes);
@@ -285,6 +293,16 @@ int td_update_patch(uint32_t offset, const uint8_t *delta, uint32_t bytes)
 }
 
 /* ---------------------------------------------------------------- the switch and behind */
+/* Read back whole, from flash. The hash says that it is what the host announced; the CRC, which the
+ * record keeps, is what later starts compare to find damage. */
+static bool is_as_announced(void)
+{
+    uint8_t digest[TD_SHA256_BYTES];
+    hash_of(staging.slot, digest);
+    return memcmp(digest, staging.sha256, TD_SHA256_BYTES) == 0 &&
+           is_content(staging.slot, staging.crc);
+}
+
 int td_update_commit(uint32_t crc)
 {
     if (on_trial() && running_crc == crc) {
@@ -294,7 +312,7 @@ int td_update_commit(uint32_t crc)
         return TD_ERR_INPUT;
     }
     staging.open = false;
-    if (!td_delta_done(&staging.delta) || !is_content(staging.slot, crc)) {
+    if (!td_delta_done(&staging.delta) || !is_as_announced()) {
         return TD_ERR_CONTENT;
     }
     if (!append(TD_COMMITTED, staging.slot, crc, running, running_crc)) {
@@ -332,5 +350,10 @@ struct td_update_status td_update_status(void)
         staging.open,                         staging.received, staging.delta.made,
     };
     return s;
+}
+
+void td_update_sha256(uint8_t digest[32])
+{
+    hash_of(running, digest);
 }
 #endif

@@ -79,10 +79,10 @@ def _read_json(text: bytes, path: Path) -> dict[str, Any]:
     return value
 
 
-def _without_nulls(value: dict[str, Any]) -> dict[str, Any]:
+def _without_nulls(value: Any) -> Any:
     """TOML has no null, so neither do the values that `parse` reads: null is a key left out."""
-    return {
-        k: _without_nulls(v) if isinstance(v, dict) else v
-        for k, v in value.items()
-        if v is not None
-    }
+    if isinstance(value, list):
+        return [_without_nulls(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    return value

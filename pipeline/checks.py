@@ -47,10 +47,16 @@ def require_recipe(graph: Graph, recipe: Recipe) -> None:
     """Refuse a model that is not what `recipe` says, inputs and outputs included.
 
     An integer recipe must leave no float tensor and no float operator; a float recipe nothing
-    quantized. Raises UnsupportedModelError naming the first tensor or layer to blame.
+    quantized; a mixed one some int4 weights. Raises UnsupportedModelError naming the first tensor
+    or layer to blame.
     """
     if recipe.activations == "any":
         return
+    if recipe.weights == "mixed" and not any(t.dtype == "int4" for t in graph.tensors):
+        raise UnsupportedModelError(
+            f"no layer has int4 weights, the recipe {recipe.name!r} says that some do",
+            hint=_RECIPE_HINT,
+        )
     for index in (*graph.inputs, *graph.outputs):
         tensor = graph.tensors[index]
         if tensor.dtype != recipe.activations:
@@ -63,11 +69,13 @@ def require_recipe(graph: Graph, recipe: Recipe) -> None:
         for tensor in _tensors(op, graph):
             constant = tensor.data is not None
             expected = recipe.weights if constant else recipe.activations
-            quantized = tensor.dtype == expected and expected != "float32"
+            quantized = tensor.dtype in (expected, "int4") and expected != "float32"
             # int4 is asked for where it runs right: int8 weights are what the others have.
-            allowed = (expected, "int8") if expected == "int4" else (expected,)
+            allowed = ("int4", "int8") if expected in ("int4", "mixed") else (expected,)
             if tensor.dtype not in (*allowed, recipe.activations, *_BESIDE):
                 problem = f"is {tensor.dtype}"
+            elif tensor.dtype == "int4" and not _runs_int4(op, tensor):
+                problem = "is int4, which no kernel here computes"
             elif quantized and not tensor.scales:
                 problem = f"is {tensor.dtype} without a scale"
             else:
@@ -85,6 +93,13 @@ _RECIPE_HINT = "use the recipe that matches the model, or 'as-is'; or convert th
 def _tensors(op: Op, graph: Graph) -> Iterator[Tensor]:
     """What an op reads and writes."""
     return (graph.tensors[t] for t in (*op.inputs, *op.outputs) if t >= 0)
+
+
+def _runs_int4(op: Op, tensor: Tensor) -> bool:
+    """Whether int4 weights run right here: those of convolutions, and dense ones of one scale."""
+    if op.name == "FULLY_CONNECTED":
+        return tensor.index == op.inputs[1] and len(tensor.scales) <= 1
+    return op.name == "CONV_2D" and tensor.index == op.inputs[1]
 
 
 def _is_quantized_constant(graph: Graph, index: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinydeploy.objective import FIGURES, Objective
-from tinydeploy.types import Candidate, Constraints, Origin
+from tinydeploy.types import Candidate, CandidateTable, Constraints, Origin
 
 # Differences of metrics below this are rounding: 0.90 - 0.89 is not above a loss of 0.01.
 EPSILON = 1e-9
@@ -37,7 +37,14 @@ class Columns:
 
     @classmethod
     def of(cls, candidates: Sequence[Candidate], origins: Collection[Origin]) -> Columns:
-        """Columns of candidates of one metric."""
+        """Columns of candidates of one metric; a table has them already."""
+        if isinstance(candidates, CandidateTable):
+            return cls(
+                value=candidates.values(),
+                figures={f: candidates.figure(f, origins) for f in FIGURES.values()},
+                unusable=candidates.unusable(),
+                higher_is_better=all(higher for _, higher in candidates.metrics()),
+            )
 
         def figure(c: Candidate, field: str) -> float | None:
             origin = c.origin.get(field)
@@ -117,6 +124,22 @@ class Columns:
                 left = left[values == np.nanmin(values)]
         return min((int(i) for i in left), key=tie, default=None)
 
+    def nearest(self, good: np.ndarray, objective: Objective, count: int) -> list[int]:
+        """The first `count` in the order of preference: the `good`, and if they are few the rest.
+
+        Ties that only a hash would decide are in the order of the candidates.
+        """
+        keys = self.keys(objective)
+        found: list[int] = []
+        for mask in (good, ~good & ~self.unusable, ~good & self.unusable):
+            left, wanted = np.flatnonzero(mask), count - len(found)
+            cost = np.where(np.isnan(keys[0][left]), np.inf, keys[0][left])
+            if 0 < wanted < left.size:  # only these need all keys
+                left = left[cost <= np.partition(cost, wanted - 1)[wanted - 1]]
+            order = np.lexsort([key[left] for key in reversed(keys)])  # not a number is last
+            found += left[order][: max(wanted, 0)].tolist()
+        return found
+
     def front(self, good: np.ndarray) -> np.ndarray:
         """Which of the `good` no other good one beats, (indices,).
 
@@ -141,7 +164,9 @@ def pareto(costs: np.ndarray) -> np.ndarray:
     if len(costs) > _PRUNING:
         scale = np.nanmax(spread, axis=0) - np.nanmin(spread, axis=0)
         total = (costs / np.where(scale > 0, scale, 1)).sum(axis=1)
-        for row in costs[np.argsort(total)[:_PRUNING]]:
+        for row in costs[np.argpartition(total, _PRUNING)[:_PRUNING]]:
+            if len(left) <= _PRUNING:
+                break
             rest = costs[left]
             left = left[(rest < row).any(axis=1) | (rest == row).all(axis=1)]
     left = left[np.lexsort(costs[left].T[::-1])]

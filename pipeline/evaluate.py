@@ -11,7 +11,7 @@ from tinydeploy.graph import Graph, Tensor
 from tinydeploy.pipeline import metrics
 from tinydeploy.pipeline.artifact import load_artifact
 from tinydeploy.pipeline.data import Dataset
-from tinydeploy.pipeline.prepare import as_float, dequantize, prepare, sample_shape
+from tinydeploy.pipeline.prepare import as_float, dequantize, prepare
 from tinydeploy.ports import Predictor
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Artifact, Evaluation, InputDescription, Task
@@ -94,7 +94,7 @@ def guess_task(graph: Graph, y: np.ndarray) -> Task:
         return "regress"
     source, target = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     binary = bool(np.isin(y, (0, 1)).all())
-    if binary and target.elements > 1 and sample_shape(source) == sample_shape(target):
+    if binary and target.elements > 1 and source.sample_shape == target.sample_shape:
         return "anomaly"
     return "classify" if target.elements > 1 or binary else "regress"
 

@@ -159,4 +159,5 @@ def _same(
             reasons[c.name] = _elsewhere(board, c.model_sha256, lacking) or (
                 f"sufficient on every board, but larger in total than {chosen.name}"
             )
-    return dataclasses.replace(s, chosen=chosen, reasons=reasons)
+    near = dict.fromkeys([chosen.name, *s.nearest]) if s.nearest else ()
+    return dataclasses.replace(s, chosen=chosen, reasons=reasons, nearest=tuple(near))

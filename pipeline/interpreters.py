@@ -7,7 +7,6 @@ published accuracies come from. The two differ by a few LSB in int8 (FULLY_CONNE
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import numpy as np
 
 from tinydeploy.errors import TinydeployError, UnsupportedModelError, UsageError
 from tinydeploy.pipeline.interpreter_worker import read_frame, sample_shape, write_frame
+from tinydeploy.pipeline.worker import ending
 
 LOAD_TIMEOUT_S = 120.0
 """Starting Python, importing the interpreter and allocating, on a slow machine."""
@@ -82,7 +82,7 @@ class _Worker:
             code = process.wait()
             if late.is_set():
                 raise _Failed(f"no answer within {timeout_s:g} s", crashed=False) from None
-            raise _Failed(self._words(_ending(code)), crashed=True) from None
+            raise _Failed(self._words(ending(code)), crashed=True) from None
         finally:
             timer.cancel()
         if "error" in answer:
@@ -112,12 +112,6 @@ def _end(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> None:
                 stream.close()
             except OSError:  # unsent bytes of a request whose reader is gone
                 continue
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        return f"its process ended with {signal.Signals(-code).name}"
-    return f"its process ended with exit status {code}"
 
 
 class _Interpreter:

@@ -58,10 +58,14 @@ def described(x: np.ndarray, tensor: Tensor, description: InputDescription | Non
     expected = description.dtype if description else "float32"
     if not (x.dtype.name == expected or (x.dtype.kind == "f" and expected.startswith("float"))):
         if description:
-            hint = f"[input] dtype = {expected!r} describes other data; give the one that x has"
-        else:
-            hint = f"describe the input ([input] dtype = '{x.dtype}', scale, mean)"
-        raise UsageError(f"x is {x.dtype}, the model's input takes {tensor.dtype}", hint=hint)
+            raise UsageError(
+                f"x is {x.dtype}, raw data of this model is described as {expected}",
+                hint=f"give {expected}, as it was before any scaling",
+            )
+        raise UsageError(
+            f"x is {x.dtype}, the model's input takes {tensor.dtype}",
+            hint=f"describe the input ([input] dtype = '{x.dtype}', scale, mean)",
+        )
     with np.errstate(over="ignore"):
         value = x.astype(np.float32)
     if not np.isfinite(value).all():
@@ -73,14 +77,9 @@ def described(x: np.ndarray, tensor: Tensor, description: InputDescription | Non
     return value * np.float32(description.scale) - np.float32(description.mean)
 
 
-def sample_shape(tensor: Tensor) -> tuple[int, ...]:
-    """The tensor's shape without its batch dimension of one; without one, all of it."""
-    return tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
-
-
 def fit_shape(x: np.ndarray, tensor: Tensor) -> np.ndarray:
     """Samples (N, ...) as (N, *sample shape), if only dimensions of size one differ."""
-    shape = sample_shape(tensor)
+    shape = tensor.sample_shape
     if x.shape[1:] == shape:
         return x
     if [d for d in x.shape[1:] if d != 1] != [d for d in shape if d != 1]:

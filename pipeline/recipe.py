@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from tinydeploy import plugins
 from tinydeploy.errors import UsageError
+from tinydeploy.store import sha256_file
 from tinydeploy.tomlfile import parse, read_toml
-from tinydeploy.types import Recipe
+from tinydeploy.types import Recipe, Training
 
 _FOLDER = Path(__file__).parent / "recipes"
 
@@ -35,14 +38,14 @@ def load_recipe(name: str | Path) -> Recipe:
             f"{path}: name = {recipe.name!r}", hint=f"a recipe is called like its file: {path.stem}"
         )
     quantized = recipe.activations in ("int8", "int16")
-    if quantized != (recipe.weights in ("int8", "int4")) or quantized != (
-        recipe.calibration_samples > 0
+    if quantized != (recipe.weights in ("int8", "int4", "mixed")) or quantized != (
+        recipe.calibration_samples > 0 or _trains_ranges(recipe)
     ):
         raise UsageError(
             f"{path}: activations = {recipe.activations!r}, weights = {recipe.weights!r}, "
             f"calibration_samples = {recipe.calibration_samples} do not go together",
-            hint="integer activations need int8 or int4 weights and calibration samples, others "
-            "have none",
+            hint="integer activations need int8, int4 or mixed weights and calibration samples, "
+            "others have none",
         )
     if not 50 < recipe.percentile <= 100:
         raise UsageError(
@@ -59,10 +62,105 @@ def load_recipe(name: str | Path) -> Recipe:
             f"{path}: weights = {recipe.weights!r} are neither pruned nor clustered",
             hint='use weights = "int8"',
         )
+    _require_budget(recipe, path)
     simple = (recipe.weights, recipe.granularity, recipe.ranges) == ("int8", "channel", "min-max")
     if recipe.quantizer == "tflite" and quantized and not simple:
         raise UsageError(
             f"{path}: quantizer = 'tflite' knows int8 weights, a scale a channel and min-max only",
             hint="use quantizer = 'litert'",
         )
-    return recipe
+    if recipe.training:
+        _require_sound(recipe.training, path)
+    return _with_student(recipe, path)
+
+
+def _trains_ranges(recipe: Recipe) -> bool:
+    """Whether training finds the ranges of the activations: nothing is left to calibrate."""
+    return recipe.training is not None and recipe.training.method == "qat"
+
+
+def _require_sound(training: Training, path: Path) -> None:
+    known = plugins.names("trainer")
+    if training.method not in known:
+        raise UsageError(
+            f"{path}: [training] method = {training.method!r}", hint=f"known: {', '.join(known)}"
+        )
+    limits = {
+        "epochs": (1, 10_000),
+        "batch": (1, 65_536),
+        "learning_rate": (1e-9, 10.0),
+        "macs": (0.01, 1.0),
+        "temperature": (0.1, 100.0),
+        "teacher_weight": (0.0, 1.0),
+    }
+    for key, (least, most) in limits.items():
+        value = getattr(training, key)
+        if not least <= value <= most:
+            raise UsageError(
+                f"{path}: [training] {key} = {value}", hint=f"from {least:g} to {most:g}"
+            )
+    if training.method == "channels" and training.macs == 1:
+        raise UsageError(
+            f"{path}: [training] macs = 1 removes no channels",
+            hint="macs = 0.5 leaves half of the multiply-accumulates",
+        )
+
+
+def _with_student(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with the student's file found from its own folder, and identified by its hash."""
+    training = recipe.training
+    if training is None or not (training.student or training.student_sha256):
+        return recipe
+    if training.method != "distill" or not training.student:
+        raise UsageError(
+            f"{path}: [training] method = {training.method!r}, student = {training.student!r}",
+            hint='only method = "distill" has a student',
+        )
+    student = (path.parent / training.student).resolve()
+    if not student.is_file():
+        raise UsageError(
+            f"{path}: the student {student} does not exist",
+            hint="student is a Keras model file, found from the recipe's folder",
+        )
+    sha256 = sha256_file(student)
+    if training.student_sha256 not in ("", sha256):
+        raise UsageError(
+            f"{path}: the student {student} has another sha256 than student_sha256",
+            hint="delete the key student_sha256",
+        )
+    return replace(recipe, training=replace(training, student=str(student), student_sha256=sha256))
+
+
+def _require_budget(recipe: Recipe, path: Path) -> None:
+    """Mixed weights have a budget that makes sense, others have none."""
+    budget = recipe.mixed
+    if (recipe.weights == "mixed") != (budget is not None):
+        raise UsageError(
+            f"{path}: weights = {recipe.weights!r} with{'out' if budget is None else ''} [mixed]",
+            hint='weights = "mixed" needs a table [mixed] with the budget, others have none',
+        )
+    if budget is None:
+        return
+    limits = (budget.max_loss, budget.max_weight_bytes, budget.max_weight_share)
+    if all(limit is None for limit in limits):
+        raise UsageError(
+            f"{path}: [mixed] limits nothing",
+            hint="give max_loss (0.01), max_weight_bytes or max_weight_share (0.7)",
+        )
+    loss, size, share = limits
+    for name, value, sensible in (
+        ("max_loss", loss, loss is None or 0 <= loss < 1),
+        ("max_weight_bytes", size, size is None or size > 0),
+        ("max_weight_share", share, share is None or 0 < share < 1),
+    ):
+        if not sensible:
+            raise UsageError(
+                f"{path}: [mixed] {name} = {value}",
+                hint="max_loss is a share from 0 to below 1, max_weight_share one of int8's bytes "
+                "between 0 and 1, max_weight_bytes above 0",
+            )
+    if recipe.activations != "int8":
+        raise UsageError(
+            f"{path}: activations = {recipe.activations!r} with mixed weights",
+            hint="int4 weights run with int8 activations only",
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,6 +38,7 @@ from tinydeploy.pipeline.evaluate import evaluate
 from tinydeploy.pipeline.host import HostBuild, compare
 from tinydeploy.pipeline.recipe import load_recipe
 from tinydeploy.pipeline.select import select
+from tinydeploy.pipeline.sets import load_sets
 from tinydeploy.pipeline.source import load_source
 from tinydeploy.ports import Builder, Compiler, Registry, Runner
 from tinydeploy.store import sha256_bytes, sha256_json, write_json
@@ -133,9 +135,8 @@ class Flow:
         self.config, self.devices, self.tools, self.progress = config, devices, tools, progress
         self.cache = StageCache(config.work)
         self.metric = metrics.DEFAULT_METRIC[config.task]
-        calibration = config.data.calibration
-        self.validation = self.load(config.data.validation)
-        self.calibration = self.load(calibration) if calibration else None
+        self.sets = load_sets(config)
+        self.validation = self.sets.validation
 
     def load(self, path: Path) -> Dataset:
         """A data set; images are resized as the input is described."""
@@ -166,14 +167,16 @@ class Flow:
         ]
         return pending
 
-    def convert(self, source: ModelSource, recipe: Recipe) -> Artifact:
-        """The source compressed by a recipe."""
-        calibration = self.calibration if recipe.calibration_samples else None
+    def convert(self, source: ModelSource, recipe: Recipe, deadline: float = math.inf) -> Artifact:
+        """The source compressed by a recipe; a training has to end before the `deadline`."""
+        calibration = self.sets.calibration if recipe.calibration_samples else None
+        training = self.sets.training if recipe.training else None
         key = {
             "code": self.tools.fingerprints["pipeline"],
             "source": [source.name, source.sha256],
             "recipe": to_json(recipe),
             "calibration": calibration.sha256 if calibration else "",
+            "training": training.sha256 if training else "",
             "described": to_json([self.config.task, self.config.labels, self.config.input]),
         }
 
@@ -184,9 +187,12 @@ class Flow:
                 recipe,
                 folder,
                 calibration=calibration,
+                training=training,
                 description=self.config.input,
                 task=self.config.task,
                 labels=self.config.labels or self.validation.labels,
+                progress=self.progress,
+                deadline=deadline,
             )
 
         def load(folder: Path) -> Artifact:
@@ -316,7 +322,9 @@ class Flow:
         with self.cache.timed("register"):
             registry, name = self.tools.registry, self.config.name
             made = Lineage(recipe_sha256, self.tools.fingerprints, tool_versions())
-            version = registry.register(name, source, artifact, evaluation, self.data_sets(), made)
+            version = registry.register(
+                name, source, artifact, evaluation, self.sets.logged(), made
+            )
             run_ids = {
                 b.board: registry.record(name, version, b.build, b.measurement, made)
                 for b in boards
@@ -370,20 +378,6 @@ class Flow:
                 finally:
                     host.close()
         return results
-
-    def data_sets(self) -> dict[str, Any]:
-        """The data sets of this deployment, as the registry logs them."""
-        named = {"calibration": self.calibration, "validation": self.validation}
-        return {
-            name: {
-                "path": str(data.path),
-                "sha256": data.sha256,
-                "samples": len(data.x),
-                "context": name,
-            }
-            for name, data in named.items()
-            if data
-        }
 
 
 def _loader(name: str, cls: type[Any]) -> Callable[[Path], Any]:

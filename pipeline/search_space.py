@@ -67,7 +67,11 @@ def usual() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class SourceCost:
-    """A source as int8 on a board: what it computes, and what it needs at least."""
+    """A source as int8 on a board: what it computes, and what it needs at least.
+
+    `trained_from` is the source that it is trained from, "" for a source as it is; its figures are
+    estimated then.
+    """
 
     name: str
     path: Path
@@ -75,16 +79,20 @@ class SourceCost:
     arena_bytes: int
     constants_bytes: int
     fits: bool
+    trained_from: str = ""
 
 
 def promising(costs: Sequence[SourceCost]) -> list[SourceCost]:
     """The half of the sources that fit with most MACs, most first; at least two of them.
 
     The rule of MCUNet (Lin et al., 2020): of search spaces under a memory limit the best is the one
-    whose models compute most in it.
+    whose models compute most in it. A source fits as well if one of its trainings does; all of them
+    that do come with it.
     """
     fitting = sorted((c for c in costs if c.fits), key=lambda c: (-c.macs, c.name))
-    return fitting[: max(2, (len(fitting) + 1) // 2)]
+    sources = list(dict.fromkeys(c.trained_from or c.name for c in fitting))
+    chosen = sources[: max(2, (len(sources) + 1) // 2)]
+    return [c for c in fitting if (c.trained_from or c.name) in chosen]
 
 
 def constants_bytes(graph: Graph) -> int:

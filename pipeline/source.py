@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tinydeploy.errors import UnsupportedModelError, UsageError
+from tinydeploy.names import as_name
 from tinydeploy.store import sha256_file, sha256_tree
 from tinydeploy.types import ModelSource
 
@@ -44,6 +45,11 @@ def load_source(path: Path, *, trusted: bool = False) -> ModelSource:
     if (Path(folder) / "saved_model.pb").is_file():
         return dataclasses.replace(_saved_model(Path(folder), signature), trusted=trusted)
     suffix = path.suffix.lower()
+    if suffix == ".supernet":
+        raise UsageError(
+            f"{path} is many nets in one",
+            hint="tinydeploy supernet extract writes one of them; tinydeploy search tries them all",
+        )
     if suffix not in _FORMATS:
         raise UsageError(
             f"{path} is no model that can be read: its extension is {suffix or 'missing'}",
@@ -67,17 +73,13 @@ def load_source(path: Path, *, trusted: bool = False) -> ModelSource:
         path=path,
         format=_FORMATS[suffix],
         sha256=sha256_file(path),
-        name=_name(path.stem),
+        name=as_name(path.stem),
         trusted=trusted,
     )
 
 
-def _name(stem: str) -> str:
-    return re.sub(r"[^\w-]+", "-", stem, flags=re.ASCII)
-
-
 def _saved_model(folder: Path, signature: str) -> ModelSource:
-    name = _name(folder.resolve().name) + (f"-{_name(signature)}" if signature else "")
+    name = as_name(folder.resolve().name) + (f"-{as_name(signature)}" if signature else "")
     return ModelSource(
         path=folder,
         format="savedmodel",
@@ -98,4 +100,4 @@ def _function(path: Path) -> ModelSource | None:
         raise UsageError(
             f"{path}: there is no {file}", hint="module:function names a Python file from here"
         )
-    return ModelSource(path=path, format="torch", sha256=sha256_file(file), name=_name(match[2]))
+    return ModelSource(path=path, format="torch", sha256=sha256_file(file), name=as_name(match[2]))

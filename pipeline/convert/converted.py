@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tinydeploy.compression import Mix
 from tinydeploy.errors import UnsupportedModelError, UsageError
 from tinydeploy.graph import Tensor
 from tinydeploy.pipeline.data import Dataset
@@ -19,12 +20,14 @@ class Converted:
     """A `.tflite` model as bytes.
 
     `calibrated` says whether the calibration set had a part in it. `agreement` holds the largest
-    absolute difference of each output from the source framework's own, where they were compared.
+    absolute difference of each output from the source framework's own, where they were compared;
+    `mix` says how the weights of a "mixed" recipe were chosen.
     """
 
     model: bytes
     calibrated: bool = False
     agreement: Mapping[str, float] = field(default_factory=dict)
+    mix: Mix | None = None
 
 
 def require_changing(recipe: Recipe, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,7 @@ _PATCHES = 8192
 """Rows that enter a layer's moments; more change them little."""
 
 
-def layer_inputs(
-    model: bytes, graph: Graph, layers: Sequence[Op], inputs: np.ndarray
-) -> Callable[[Op], np.ndarray]:
+def layer_inputs(model: bytes, graph: Graph, inputs: np.ndarray) -> Callable[[Op], np.ndarray]:
     """A function that gives a layer's second moments (in + 1, in + 1): the mean of x xᵀ.
 
     x are the real numbers that one output of the layer multiplies: a patch (kernel height, kernel

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from tinydeploy.compression import Mix, MixBudget
 from tinydeploy.pipeline.checks import require_recipe
 from tinydeploy.pipeline.convert.converted import Converted, calibration_samples
-from tinydeploy.pipeline.convert.worker import run_worker
 from tinydeploy.pipeline.data import Dataset
+from tinydeploy.pipeline.worker import run_worker
 from tinydeploy.tflite import read_graph
-from tinydeploy.types import InputDescription, Recipe
+from tinydeploy.types import InputDescription, Recipe, from_json, to_json
 
 _HINT = "use the recipe float32, or change the layer it names"
 
@@ -57,10 +59,18 @@ def compress(
                 "granularity": recipe.granularity,
                 "ranges": recipe.ranges,
                 "percentile": recipe.percentile,
+                "mixed": to_json(recipe.mixed or MixBudget()),
                 "known": {k: list(v) for k, v in (ranges or {}).items()},
             },
             module="tinydeploy.pipeline.convert.litert_worker",
-            what=f"litert-quantizer cannot quantize {name}",
+            what=f"the recipe {recipe.name!r} does not apply to {name}"
+            if recipe.weights == "mixed"
+            else f"litert-quantizer cannot quantize {name}",
             hint=_HINT,
         )
-        return Converted((folder / "quantized.tflite").read_bytes(), calibrated=True)
+        mix = folder / "mix.json"
+        return Converted(
+            (folder / "quantized.tflite").read_bytes(),
+            calibrated=True,
+            mix=from_json(Mix, json.loads(mix.read_text())) if mix.exists() else None,
+        )

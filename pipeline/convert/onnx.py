@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from tinydeploy.pipeline.convert.converted import Converted, require_changing
 from tinydeploy.pipeline.convert.litert import Ranges, compress
 from tinydeploy.pipeline.convert.onnx_load import load_model
 from tinydeploy.pipeline.convert.onnx_qdq import dequantized, is_quantized
-from tinydeploy.pipeline.convert.worker import run_worker
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.pipeline.interpreters import LiteRt
+from tinydeploy.pipeline.worker import run_worker
 from tinydeploy.tflite import expose_intermediates, read_graph
 from tinydeploy.types import InputDescription, ModelSource, Recipe
 
@@ -46,7 +47,7 @@ def convert(
     require_changing(recipe, source.path.name)
     model, ranges, agreement = _float_model(source.path, source.sha256, source.trusted)
     done = compress(model, recipe, calibration, description, name=source.path.name, ranges=ranges)
-    return Converted(done.model, done.calibrated, agreement)
+    return replace(done, agreement=agreement)
 
 
 @functools.lru_cache(maxsize=4)

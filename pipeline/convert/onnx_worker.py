@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinydeploy.pipeline.convert.worker import read_job, report_error
+from tinydeploy.pipeline.worker import read_job, report_error
 
 _SAMPLE_IMAGES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 

@@ -65,6 +65,21 @@ def frozen(infer: Callable[..., Any], specs: list[Any], name: str) -> Any:
         raise _unsupported(name, error) from error
 
 
+def convert_with_ranges(function: Any, name: str) -> bytes:
+    """A frozen function with fake quantization in it, in int8 from its inputs to its outputs.
+
+    Activations have the ranges of their fake quantization; weights that have none get a scale a
+    channel. Raises UnsupportedModelError for a function that TensorFlow cannot convert.
+    """
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    converter.experimental_lower_to_saved_model = False
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return _converted(converter, name)
+
+
 def _run_converter(function: Any, recipe: Recipe, samples: np.ndarray | None, name: str) -> bytes:
     import tensorflow as tf
 
@@ -89,6 +104,10 @@ def _run_converter(function: Any, recipe: Recipe, samples: np.ndarray | None, na
                 yield [sample[np.newaxis]]
 
         converter.representative_dataset = representative
+    return _converted(converter, name)
+
+
+def _converted(converter: Any, name: str) -> bytes:
     try:
         return bytes(converter.convert())
     except Exception as error:  # ConverterError, RuntimeError of the calibrator, ValueError, ...

@@ -27,6 +27,12 @@ def convert(
         graph = read_graph(model)
         require_deployable(graph)
         if any(t.scales for t in graph.tensors):
+            if recipe.weights == "mixed":
+                raise UnsupportedModelError(
+                    f"the recipe {recipe.name!r} measures layers against the float model, and "
+                    "this one is quantized already",
+                    hint="convert the float original, or use 'as-is'",
+                )
             require_recipe(graph, recipe)
             return Converted(model)
         return compress(model, recipe, calibration, description, name=source.path.name)

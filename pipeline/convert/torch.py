@@ -6,6 +6,7 @@ import functools
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from tinydeploy.errors import UnsupportedModelError
 from tinydeploy.pipeline.convert import channels, torch_environment
 from tinydeploy.pipeline.convert.converted import Converted, require_changing
 from tinydeploy.pipeline.convert.litert import compress
-from tinydeploy.pipeline.convert.worker import run_worker
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.pipeline.interpreters import LiteRt
+from tinydeploy.pipeline.worker import run_worker
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import InputDescription, ModelSource, Recipe
 
@@ -42,7 +43,7 @@ def convert(
     require_changing(recipe, source.path.name)
     model, agreement = _float_model(source.path, source.sha256)
     done = compress(model, recipe, calibration, description, name=source.path.name)
-    return Converted(done.model, done.calibrated, agreement)
+    return replace(done, agreement=agreement)
 
 
 @functools.lru_cache(maxsize=4)

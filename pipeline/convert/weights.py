@@ -45,7 +45,7 @@ def reduced(model: bytes, inputs: np.ndarray, share: float, clusters: int) -> by
     edited = bytearray(model)
     table: Any = schema.Model.GetRootAs(edited, 0)
     layers = list(_large_layers(graph))
-    seen = layer_inputs(model, graph, layers, inputs)
+    seen = layer_inputs(model, graph, inputs)
     for op in layers:
         tensor = graph.tensors[op.inputs[1]]
         if tensor.data is None:

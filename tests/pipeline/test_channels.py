@@ -74,7 +74,7 @@ def test_nothing_is_transposed_and_nothing_else_changes(case: str, tmp_path: Pat
     )
 
 
-def test_an_output_keeps_its_layout(tmp_path: Path) -> None:
+def test_an_output_keeps_its_layout() -> None:
     before = model(lambda tf, x: first(tf, tf.nn.relu(x)))
     assert without_transposes(before) == before
 

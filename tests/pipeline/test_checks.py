@@ -116,7 +116,7 @@ def test_what_devices_compute_wrongly_is_refused(graph: Graph, reason: str) -> N
     assert "int8" in caught.value.hint
 
 
-def test_dequantized_results_are_no_weights(root: Path) -> None:
+def test_dequantized_results_are_no_weights() -> None:
     """A model that ends in DEQUANTIZE is not weight-only."""
     require_deployable(dense(X, W, Y))
     require_deployable(
@@ -124,3 +124,17 @@ def test_dequantized_results_are_no_weights(root: Path) -> None:
             Op(0, "FULLY_CONNECTED", (0, 1, -1), (2,)), Op(1, "DEQUANTIZE", (2,), (3,)),
         ], (3,))
     )  # fmt: skip
+
+
+def test_int4_only_where_it_is_computed_right() -> None:
+    four = replace(W8, dtype="int4")
+    several = replace(four, scales=(0.1, 0.2, 0.3), zero_points=(0, 0, 0))
+    for recipe in (load_recipe("mixed"), load_recipe("int4-weights")):
+        require_recipe(dense(X8, four, Y8), recipe)
+        with pytest.raises(UnsupportedModelError, match="'w' is int4, which no kernel"):
+            require_recipe(dense(X8, several, Y8), recipe)
+        with pytest.raises(UnsupportedModelError, match="'w' is int4 without a scale"):
+            require_recipe(dense(X8, replace(four, scales=(), zero_points=()), Y8), recipe)
+    require_recipe(dense(X8, W8, Y8), load_recipe("int4-weights"))
+    with pytest.raises(UnsupportedModelError, match="no layer has int4 weights"):
+        require_recipe(dense(X8, W8, Y8), load_recipe("mixed"))

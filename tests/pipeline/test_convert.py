@@ -117,6 +117,18 @@ def test_integer_recipes_are_per_channel_and_integer_to_the_ends(
         assert graph.tensors[graph.inputs[0]].shape == (1, 8, 8, 1)
 
 
+def test_tensorflows_quantizer_says_what_half_of_the_samples_would_do(
+    run: Callable[..., Artifact],
+) -> None:
+    plain = run("three.keras", "int8")
+    artifact = run("three.keras", "int8", calibration_effect=True)
+    assert artifact.sha256 == plain.sha256
+    assert artifact.calibration is not None and artifact.calibration.samples == 40
+    (half,) = artifact.calibration.effects
+    assert half.samples == 20 and 0 < half.range_change < 1
+    assert half.outputs.changed is not None and half.outputs.error < 0.5
+
+
 def test_the_same_bytes_twice(run: Callable[..., Artifact], models: Path, tmp_path: Path) -> None:
     first = run("three.keras", "int8")
     run("two.h5", "int16x8")
@@ -264,7 +276,7 @@ def test_wrong_extensions_and_contents(tmp_path: Path) -> None:
 def test_names_are_fit_for_files_and_registries(root: Path, tmp_path: Path) -> None:
     model = (root / "tests" / "models" / "dscnn_int8.tflite").read_bytes()
     (tmp_path / "my model.v2 (é).tflite").write_bytes(model)
-    assert load_source(tmp_path / "my model.v2 (é).tflite").name == "my-model-v2-"
+    assert load_source(tmp_path / "my model.v2 (é).tflite").name == "my-model-v2"
 
 
 # ---------------------------------------------------------------- .tflite

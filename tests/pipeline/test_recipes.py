@@ -20,8 +20,8 @@ calibration_samples = 20
 def test_every_recipe_of_the_package_is_valid() -> None:
     assert set(recipe_names()) == {
         "as-is", "clustered", "float32", "int16x8", "int4-weights", "int8", "int8-mse",
-        "int8-per-tensor", "pruned",
-        "int8-percentile",
+        "int8-per-tensor", "mixed", "pruned",
+        "int8-percentile", "int8-qat", "slim", "pruned-channels", "distill",
     }  # fmt: skip
     for name in recipe_names():
         recipe = load_recipe(name)
@@ -63,5 +63,47 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) ->
     path = tmp_path / "mine.toml"
     assert old in INT8
     path.write_text(INT8.replace(old, new))
+    with pytest.raises(UsageError, match=message):
+        load_recipe(path)
+
+
+MIXED = """name = "mine"
+description = "A try"
+activations = "int8"
+weights = "mixed"
+calibration_samples = 20
+[mixed]
+max_weight_share = 0.7
+"""
+
+
+def test_a_budget_of_the_user(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MIXED)
+    budget = load_recipe(path).mixed
+    assert budget is not None and budget.max_weight_share == 0.7 and budget.max_loss is None
+    assert budget.judged_by == "auto"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_weight_share = 0.7\n", "", "limits nothing"),
+        ("[mixed]\nmax_weight_share = 0.7\n", "", "'mixed' without"),
+        ('"mixed"', '"int8"', "'int8' with"),
+        ("0.7", "1.5", "max_weight_share = 1.5"),
+        ("share = 0.7", "bytes = 0", "max_weight_bytes = 0"),
+        ("max_weight_share = 0.7", "max_loss = -0.1", "max_loss = -0.1"),
+        ("max_weight_share", "weight_share", r"\[mixed\] weight_share: unknown key"),
+        ("0.7", '0.7\njudged_by = "taste"', "judged_by: expected one of"),
+        ('activations = "int8"', 'activations = "int16"', "int16"),
+        ("[mixed]", 'quantizer = "tflite"\n[mixed]', "knows int8 weights"),
+        ("[mixed]", "clusters = 16\n[mixed]", "neither pruned nor clustered"),
+    ],
+)
+def test_budgets_that_make_no_sense(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    assert old in MIXED
+    path.write_text(MIXED.replace(old, new))
     with pytest.raises(UsageError, match=message):
         load_recipe(path)

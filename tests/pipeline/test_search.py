@@ -118,3 +118,100 @@ def test_it_needs_a_calibration_set(config: Config) -> None:
     without = dataclasses.replace(config, data=DataConfig(config.data.validation))
     with pytest.raises(UsageError, match="calibration"):
         run(without, 1)
+
+
+# ---------------------------------------------------------------- nets of a supernet
+@pytest.fixture(scope="module")
+def supernet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight untrained nets in one: what a search does with them does not depend on training."""
+    import keras
+
+    from tinydeploy.pipeline.supernet.net import build, named_weights
+    from tinydeploy.pipeline.supernet.space import Space
+    from tinydeploy.pipeline.supernet.stored import About, Supernet, write_supernet
+    from tinydeploy.types import Training
+
+    keras.utils.set_random_seed(2)
+    space = Space(8, 3, ((16, 1),), (0.25, 1.0), (1, 2), (3, 5))
+    shape = (12, 12, 1)
+    nets = {c: named_weights(build(space, c, shape, 3)) for c in space.choices()}
+    weights = {n: w.numpy() for n, w in nets[space.largest].items() if w.trainable}
+    own = {
+        choice: {n: w.numpy() for n, w in found.items() if not w.trainable}
+        for choice, found in nets.items()
+    }
+    path = tmp_path_factory.mktemp("nets") / "lines.supernet"
+    about = About(space, shape, 3, Training("supernet"), "", 0)
+    write_supernet(path, Supernet(about, weights, own))
+    return path
+
+
+@pytest.fixture
+def of_nets(config: Config, supernet: Path, tmp_path: Path, own_cache: Path) -> Config:
+    x = np.random.default_rng(0).normal(size=(24, 12, 12, 1)).astype(np.float32)
+    np.savez(tmp_path / "nets.npz", x=x, y=np.arange(24) % 3)
+    data = DataConfig(validation=tmp_path / "nets.npz", calibration=tmp_path / "nets.npz")
+    return dataclasses.replace(config, sources=(supernet,), data=data)
+
+
+def test_choices_of_a_supernet_are_settings_of_the_search(of_nets: Config) -> None:
+    found, _ = run(of_nets, 4)
+    (space,) = found.spaces.values()
+    assert [c.name for c in space] == [
+        "lines-w100-d2-k5", "lines-w100-d2-k3", "lines-w100-d1-k5", "lines-w100-d1-k3",
+    ]  # fmt: skip
+    first = found.trials[0]
+    assert first.variant == "lines-w100-d2-k5-int8"
+    assert {k: first.settings[k] for k in ("source", "width", "depth", "kernel")} == {
+        "source": "lines", "width": "1", "depth": "2", "kernel": "5",
+    }  # fmt: skip
+    assert len({t.variant for t in found.trials}) == 4
+    assert {t.variant.rsplit("-k", 1)[0] for t in found.trials} <= {
+        "lines-w100-d1", "lines-w100-d2"
+    }  # fmt: skip
+    again, said = run(of_nets, 4)
+    assert again.trials == found.trials and not any(line.startswith("build") for line in said)
+
+
+def test_a_net_with_a_part_that_does_not_fit_is_not_even_converted(of_nets: Config) -> None:
+    arenas = {c.name: c.arena_bytes for c in run(of_nets, 1)[0].spaces["loopback"]}
+    limit = min(arenas.values()) - 1  # the narrow nets alone fit
+    tight = dataclasses.replace(
+        of_nets, limits=LimitsConfig(max_ram_bytes=limit), work=of_nets.work.with_name("tight")
+    )
+    found, said = run(tight, 3)
+    assert all("w25" in c.name for c in found.spaces["loopback"])
+    converted = [line for line in said if line.startswith("convert  lines-w100")]
+    assert converted == ["convert  lines-w100-d1-k3 int8"]
+    assert all(not t.too_large for t in found.trials) or len(found.trials) > 3
+
+
+def test_what_its_plan_refuses_is_no_trial(of_nets: Config) -> None:
+    whole, _ = run(of_nets, 1)
+    limit = max(c.arena_bytes for c in whole.spaces["loopback"]) + 8  # int16 needs about twice
+    tight = dataclasses.replace(
+        of_nets, limits=LimitsConfig(max_ram_bytes=limit), work=of_nets.work.with_name("tight")
+    )
+    found, said = run(tight, 4)
+    refused = [t for t in found.trials if t.too_large]
+    assert refused and all("of RAM" in t.ended and t.metric is None for t in refused)
+    assert len(found.trials) - len(refused) == 4
+    assert not any(t.variant in line for t in refused for line in said if "build" in line)
+
+
+def test_the_plot_shows_every_measured_trial_and_the_front(of_nets: Config, tmp_path: Path) -> None:
+    from tinydeploy.cli.search_plot import draw, front
+
+    assert front([(3, 0.5), (1, 0.2), (2, 0.6), (4, 0.7), (1, 0.1)], True) == [
+        (1, 0.2), (2, 0.6), (4, 0.7),
+    ]  # fmt: skip
+    assert front([(1, 0.2), (2, 0.6), (3, 0.1)], False) == [(1, 0.2), (3, 0.1)]
+    found, _ = run(of_nets, 2)
+    picture = tmp_path / "front.svg"
+    draw(found, picture)
+    text = picture.read_text()
+    assert text.count("PathCollection") == 2 * 2  # instructions are not counted on the host
+    assert "loopback: 2 trials" in text
+    twice = tmp_path / "again.svg"
+    draw(found, twice)
+    assert twice.read_text() == text

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tinydeploy.errors import UsageError
+from tinydeploy.pipeline import select as selecting
 from tinydeploy.pipeline.select import select
 from tinydeploy.types import Candidate, Constraints, Evaluation, Selection
 
@@ -289,3 +291,36 @@ def test_a_weighted_cost() -> None:
     assert found.reasons["b"] == "costs more than a: 1.750 against 0.550"
     assert found.reasons["c"] == "RAM not measured, so its cost is not known"
     assert found.objective == "5e-06*flash_bytes + 5e-05*ram_bytes"
+
+
+def test_among_many_only_the_proofs_that_decide_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest ones lose too much, the largest is the reference: as with all proofs made."""
+    rng = np.random.default_rng(5)
+    sure = rng.random(2000)
+    candidates, found = [], {}
+    for i in range(30):
+        right = sure < 0.5 + i / 70
+        candidates.append(
+            Candidate(f"v{i}", f"{i:02}", "accuracy", float(right.mean()), flash_bytes=100 + i)
+        )
+        found[f"v{i}"] = Evaluation(
+            f"{i:02}", "d", "validation", "aot", "accuracy", float(right.mean()), 2000,
+            correct=tuple(right.astype(int).tolist()),
+        )  # fmt: skip
+    asked: set[str] = set()
+
+    def results(candidate: Candidate) -> Evaluation:
+        asked.add(candidate.name)
+        return found[candidate.name]
+
+    limits = Constraints(max_loss=0.05, confidence=0.95)
+    whole = select("board", candidates, limits, results=results)
+    assert len(asked) == 30 and whole.chosen is not None
+    asked.clear()
+    monkeypatch.setattr(selecting, "NEAREST", 2)
+    few = select("board", candidates, limits, results=results)
+    assert (few.chosen, few.pareto) == (whole.chosen, whole.pareto)
+    assert whole.chosen.name in asked and "v0" not in asked and len(asked) < 10
+    assert "v0" not in few.sufficient and "v29" in few.sufficient
+    assert few.reasons == whole.reasons
+    assert tuple(few.sufficient) == whole.sufficient

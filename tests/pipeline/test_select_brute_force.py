@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinydeploy.pipeline import select as selecting
 from tinydeploy.pipeline.select import OBJECTIVES, select
 from tinydeploy.types import Candidate, Constraints
 
@@ -119,6 +122,14 @@ def dominates(a: Candidate, b: Candidate) -> bool:
 def test_equal_to_brute_force(case: tuple[list[Candidate], Constraints, str]) -> None:
     candidates, constraints, objective = case
     selection = select("board", candidates, constraints, objective)
+    with mock.patch.object(selecting, "NEAREST", 1):  # as if they were many
+        among_many = select("board", candidates, constraints, objective)
+    assert dataclasses.replace(among_many, nearest=()) == dataclasses.replace(
+        selection, sufficient=among_many.sufficient
+    )
+    assert list(among_many.sufficient) == list(selection.sufficient)
+    if selection.chosen and len(candidates) > 1:
+        assert among_many.nearest == (selection.chosen.name,)
     good = [c for c in candidates if sufficient(c, constraints, candidates)]
     order = functools.cmp_to_key(lambda a, b: compare(a, b, objective))
     assert selection.chosen == min(good, key=order, default=None)

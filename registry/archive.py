@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from tinydeploy.errors import RegistryError
-from tinydeploy.store import write_atomic
+from tinydeploy.store import FULL, write_atomic
 
 MAX_FILES = 2_000
 MAX_FILE_BYTES = 128 << 20
@@ -55,6 +55,8 @@ def unpack(path: Path, into: Path) -> None:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
         raise _refused(path, str(e)) from e
     except OSError as e:
+        if e.errno in FULL:  # where it is unpacked to
+            raise
         raise RegistryError(f"{path} cannot be read: {e.strerror}", hint="give a bundle") from e
 
 

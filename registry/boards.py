@@ -16,6 +16,7 @@ from tinydeploy.registry.schema import (
     TAG_LAYOUT,
     TAG_MANIFEST,
     TAG_PARENT,
+    TAG_PROFILE,
     TAG_SIGNED_BY,
     Row,
     VersionRecord,
@@ -58,6 +59,7 @@ class BoardRecord:
     pareto: bool = False
     manifest_sha256: str = ""
     signed_by: str = ""
+    profile_sha256: str = ""
 
 
 def board_key(parent_run_id: str, board: str, engine: str, optimize: str) -> str:
@@ -190,6 +192,7 @@ def read_board(run_id: str, row: Row) -> BoardRecord:
             pareto=row.tags.get("pareto") == "yes",
             manifest_sha256=row.tags.get(TAG_MANIFEST, ""),
             signed_by=row.tags.get(TAG_SIGNED_BY, ""),
+            profile_sha256=row.tags.get(TAG_PROFILE, ""),
         )
     except (KeyError, ValueError) as e:
         raise edited(f"run {run_id}", e) from e

@@ -108,10 +108,16 @@ def check_bundle(folder: Path) -> list[Checked]:
 
     Raises RegistryError only if it has no manifest.
     """
+    if not (folder / MANIFEST_FILE).exists():
+        raise RegistryError(
+            f"the bundle holds no {MANIFEST_FILE}", hint="`tinydeploy export` writes one"
+        )
     manifest = read_manifest(folder)
     lineage, more = manifest["lineage"], []
     if manifest["kind"] != "bundle":
-        raise RegistryError(f"{folder} is no bundle", hint="`tinydeploy export` writes one")
+        raise RegistryError(
+            f"{MANIFEST_FILE} is not that of a bundle", hint="`tinydeploy export` writes one"
+        )
     said = {key: lineage.get(key) for key in _SHARED}
     name, board = str(lineage.get("name")), str(said["board"])
     model, firmware = folder / MODEL_FOLDER, folder / FIRMWARE_FOLDER

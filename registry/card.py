@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinydeploy import graph_stats
+from tinydeploy.compression import Agreement
 from tinydeploy.graph import Graph, Tensor
 from tinydeploy.types import Artifact, Evaluation
 
@@ -41,6 +42,7 @@ def variant_card(
         *_table(("tensor", "name", "dtype", "shape", "quantization"), _tensors(graph)),
         "",
         *_raw_input(artifact),
+        *_compression(artifact),
         "## Use",
         "",
         "`tinydeploy.mlflow.load_model(URI).predict(x)` takes raw data or the model's own dtype; "
@@ -112,6 +114,49 @@ def _raw_input(artifact: Artifact) -> list[str]:
         more = len(artifact.labels) - _MAX_LABELS
         lines += [f"Classes: {shown}{f', and {more} more' if more > 0 else ''}.", ""]
     return lines
+
+
+def _compression(artifact: Artifact) -> list[str]:
+    """Calibration, and the precision of each layer where the recipe chose it by measurement."""
+    lines = []
+    if artifact.calibration:
+        used, available = artifact.calibration.samples, artifact.calibration.available
+        lines += [f"Activations are calibrated on {used:,} of {available:,} samples.", ""]
+    if artifact.mix:
+        mix = artifact.mix
+        rows: list[Any] = [
+            (
+                str(m.layer),
+                plain(m.op),
+                plain(m.name),
+                m.weights,
+                f"{m.saved_bytes:,}",
+                *_far(m.alone),
+            )
+            for m in mix.layers
+        ]
+        rows += [
+            ("all", "", "int8", "", "", *_far(mix.int8)),
+            ("all", "", "this mix", "", f"{mix.int8_weight_bytes - mix.weight_bytes:,}",
+             *_far(mix.reached)),
+        ]  # fmt: skip
+        lines += [
+            "## Layers",
+            "",
+            "Weights of the layers that may be int4, and how far each alone in int4 takes the "
+            f"model from its float original over {mix.samples:,} calibration samples.",
+            "",
+            *_table(
+                ("layer", "kind", "name", "weights", "saves B", "classes changed", "error"), rows
+            ),
+            "",
+        ]
+    return lines
+
+
+def _far(found: Agreement) -> tuple[str, str]:
+    changed = "-" if found.changed is None else f"{100 * found.changed:.2f} %"
+    return changed, f"{100 * found.error:.2f} %"
 
 
 def _provenance(lineage: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -50,6 +50,35 @@ def write_pareto(folder: Path, points: Mapping[str, Sequence[Mapping[str, Any]]]
         write_atomic(folder / f"pareto-{board}.svg", _pareto_svg(board, rows))
 
 
+def write_layers(folder: Path, found: Mapping[str, Any]) -> None:
+    """`layers.svg` in a folder: what each layer of a profile takes, as `profile --json` has it."""
+    rows, unit = found["layers"], found["unit"]
+    figure = _figure(8.0, 1.2 + 0.26 * len(rows))
+    axes = figure.subplots()
+    places = range(len(rows))
+    axes.barh(places, [row[unit] for row in rows], color=_COLOURS["front"])
+    axes.set_yticks(places, [f"{row['layer']} {row['op']} {row['output_shape']}" for row in rows])
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
+    axes.invert_yaxis()
+    for place, row in zip(places, rows, strict=True):
+        axes.annotate(
+            f"{row['share']:.1%}", (row[unit], place), xytext=(3, 0), va="center",
+            textcoords="offset points", fontsize=8, parse_math=False,
+        )  # fmt: skip
+    axes.set_xlabel(f"{unit} ({found['origin'].get(unit, 'origin unknown')})", parse_math=False)
+    axes.margins(x=0.1, y=0.02)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8)
+    total = f"{found['sum_over_whole']:.1%} of {found['whole']:,.0f}"
+    figure.suptitle(
+        f"{found['board']}: the layers of an inference, {total} {unit}", parse_math=False,
+        fontsize=10,
+    )  # fmt: skip
+    write_atomic(folder / "layers.svg", _svg(figure))
+
+
 def _pareto_svg(board: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 

@@ -13,7 +13,6 @@ from tinydeploy.registry.schema import (
     PINNED,
     REJECTED,
     SELECTED,
-    Row,
     VersionRecord,
     board_tags,
     choice_tags,
@@ -50,9 +49,14 @@ class Changes:
 
     def apply(self, writer: Writer) -> None:
         """Write it, the aliases last: who follows an alias finds everything else in place."""
+        self.prepare(writer)
+        self.point(writer)
+
+    def prepare(self, writer: Writer) -> None:
+        """Write all but the aliases."""
         models, name = writer.models, writer.experiment
-        for run_id, tags in self.run_tags.items():
-            writer.log(run_id, Row(tags=tags))
+        if self.run_tags:
+            writer.place.tag_runs(writer.client, self.run_tags)
         for (version, key), value in self.version_tags.items():
             if value is None:
                 models.delete_model_version_tag(name, version, key)
@@ -60,6 +64,10 @@ class Changes:
                 models.set_model_version_tag(name, version, key, value)
         for key, value in self.model_tags.items():
             models.set_registered_model_tag(name, key, value)
+
+    def point(self, writer: Writer) -> None:
+        """Write the aliases, the champion's first."""
+        models, name = writer.models, writer.experiment
         for alias, target in self.aliases.items():
             if target is None:
                 models.delete_registered_model_alias(name, alias)

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tinydeploy.registry.failures import translated
@@ -33,9 +35,14 @@ from tinydeploy.registry.schema import (
     below,
 )
 
+if TYPE_CHECKING:
+    from tinydeploy.registry.digest import Digest
+    from tinydeploy.registry.digests import Digests
+
 _BUSY_SECONDS = 30
-_Query = Callable[..., list[Any]]
-_DELETED_VERSION = "Deleted_Internal"
+Query = Callable[..., list[Any]]
+"""(sql, *values) -> rows of one state of the database."""
+DELETED_VERSION = "Deleted_Internal"
 _TAGGED = "r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
 
 
@@ -78,80 +85,53 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @functools.cached_property
+    def _digests(self) -> Digests:
+        from tinydeploy.registry.digests import Digests  # with numpy
+
+        return Digests(self)
+
     def model(self, name: str) -> ModelRow | None:
         """A registered model, or None."""
-        return self._model(name, lambda query, model: None)
+        with self.connection() as query:
+            return read_model(query, name)
 
-    def glance(self, name: str, board: str, versions: Sequence[str]) -> ModelRow | None:
-        """A registered model with the versions that a selection for a board is about: see `view`.
+    def glance(self, name: str, board: str, versions: Collection[int]) -> ModelRow | None:
+        """A registered model with some versions: those named, and what the board points to.
 
-        Those named, the newest of each variant, and all that an alias, a pin or a tag of the
-        board points to.
+        That is by an alias, a pin or the tag of what is selected.
         """
 
-        def wanted(query: _Query, model: ModelRow) -> set[int]:
-            newest = query(
-                "SELECT MAX(version) FROM model_version_tags WHERE name = ? AND key = 'variant' "
-                "GROUP BY value",
-                name,
-            )
+        def wanted(query: Query, model: ModelRow) -> set[int]:
             tagged = query(
-                "SELECT version FROM model_version_tags WHERE name = ? AND key IN (?, ?)",
+                "SELECT version FROM model_version_tags WHERE name = ? AND key = ?",
                 name,
                 f"{SELECTED}.{board}",
-                f"{REJECTED}.{board}",
             )
             pins = below(f"{PINNED}.", model.tags).values()
-            named = [v for v in (*versions, *model.aliases.values(), *pins) if v.isdigit()]
-            return {v for (v,) in (*newest, *tagged)} | {int(v) for v in named}
+            named = [v for v in (*model.aliases.values(), *pins) if str(v).isdigit()]
+            return {*versions, *(v for (v,) in tagged), *(int(v) for v in named)}
 
-        return self._model(name, wanted)
+        with self.connection() as query:
+            return read_model(query, name, wanted)
 
-    def _model(
-        self, name: str, wanted: Callable[[_Query, ModelRow], set[int] | None]
-    ) -> ModelRow | None:
-        """A registered model with the versions that are wanted; None stands for all."""
-        with self._connection() as query:
-            found = query("SELECT description FROM registered_models WHERE name = ?", name)
-            if not found:
-                return None
-            bare = ModelRow(
+    def rejections(self, name: str, board: str) -> dict[int, str]:
+        """Version -> why it was not built for a board, as its tag says."""
+        with self.connection() as query:
+            found = query(
+                "SELECT version, value FROM model_version_tags WHERE name = ? AND key = ?",
                 name,
-                found[0][0] or "",
-                _pairs(query("SELECT key, value FROM registered_model_tags WHERE name = ?", name)),
-                _pairs(
-                    query(
-                        "SELECT alias, version FROM registered_model_aliases WHERE name = ?", name
-                    )
-                ),
+                f"{REJECTED}.{board}",
             )
-            numbers = wanted(query, bare)
-            some, values = _among("version", numbers)
-            tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
-            for version, key, value in query(
-                f"SELECT version, key, value FROM model_version_tags WHERE name = ? AND {some}",
-                name,
-                *values,
-            ):
-                tags[version][key] = value or ""
-            rows = query(
-                "SELECT version, run_id, description FROM model_versions "
-                f"WHERE name = ? AND current_stage != ? AND {some} ORDER BY version",
-                name,
-                _DELETED_VERSION,
-                *values,
-            )
-            return dataclasses.replace(
-                bare,
-                versions=tuple(
-                    VersionRow(str(version), run_id or "", description or "", tags[version])
-                    for version, run_id, description in rows
-                ),
-            )
+            return {version: value or "" for version, value in found}
+
+    def digest(self, name: str) -> Digest | None:
+        """The figures of all current variants of a registered model; None if there is none."""
+        return self._digests.of(name)
 
     def models(self) -> list[str]:
         """Names of all registered models."""
-        with self._connection() as query:
+        with self.connection() as query:
             return [name for (name,) in query("SELECT name FROM registered_models ORDER BY name")]
 
     def version_of(self, name: str, model_sha256: str, recipe: str) -> VersionRow | None:
@@ -161,13 +141,13 @@ class Database:
 
     def experiment_id(self, name: str) -> str:
         """MLflow's id of an experiment, "" if there is none."""
-        with self._connection() as query:
+        with self.connection() as query:
             found = query("SELECT experiment_id FROM experiments WHERE name = ?", name)
             return str(found[0][0]) if found else ""
 
     def experiments(self) -> list[str]:
         """Names of the experiments that tinydeploy writes to."""
-        with self._connection() as query:
+        with self.connection() as query:
             found = query(
                 "SELECT DISTINCT e.name FROM experiments e JOIN runs r "
                 "ON r.experiment_id = e.experiment_id JOIN tags t ON t.run_uuid = r.run_uuid "
@@ -178,7 +158,7 @@ class Database:
 
     def versions_of(self, name: str, model_sha256: str, recipe: str) -> list[VersionRow]:
         """All versions of a model that are this variant, the oldest first."""
-        with self._connection() as query:
+        with self.connection() as query:
             found = query(
                 "SELECT version FROM model_version_tags "
                 "WHERE name = ? AND key = 'model_sha256' AND value = ? ORDER BY version",
@@ -190,13 +170,13 @@ class Database:
 
     def version(self, name: str, version: str) -> VersionRow | None:
         """One version, or None."""
-        with self._connection() as query:
+        with self.connection() as query:
             found = query(
                 "SELECT version, run_id, description FROM model_versions "
                 "WHERE name = ? AND version = ? AND current_stage != ?",
                 name,
                 int(version) if version.isdecimal() else -1,
-                _DELETED_VERSION,
+                DELETED_VERSION,
             )
             if not found:
                 return None
@@ -224,84 +204,71 @@ class Database:
 
     def runs_of(self, experiment: str, parents: Sequence[str], kind: str) -> list[RunRow]:
         """Child runs of one kind of several runs, the newest first."""
-        some, values = _among("value", parents)
-        found = self._runs(
-            f"r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND {some})",
-            experiment,
-            TAG_PARENT,
-            *values,
-        )
+        some, values = among("value", parents)
+        found = self._runs(below_any(some), experiment, TAG_PARENT, *values)
         return [r for r in found if r.row.tags.get(TAG_KIND) == kind]
+
+    def runs_selected(self, experiment: str, board: str) -> list[RunRow]:
+        """Runs on a board that are tagged as what it shall run, the newest first."""
+        some = "SELECT run_uuid FROM tags WHERE key = ? AND value = ?"
+        found = self._runs(f"r.run_uuid IN ({some})", experiment, "selection", SELECTED)
+        return [r for r in found if r.row.params.get("board") == board]
+
+    def homeless(self, experiment: str, kind: str, parents: Sequence[str]) -> list[str]:
+        """Ids of the runs of one kind that are below none of these."""
+        some, values = among("p.value", parents)
+        with self.connection() as query:
+            found = query(
+                "SELECT r.run_uuid FROM runs r JOIN experiments e "
+                "ON e.experiment_id = r.experiment_id JOIN tags t ON t.run_uuid = r.run_uuid "
+                "WHERE e.name = ? AND r.lifecycle_stage = 'active' AND t.key = ? AND t.value = ? "
+                "AND NOT EXISTS (SELECT 1 FROM tags p WHERE p.run_uuid = r.run_uuid "
+                f"AND p.key = ? AND {some})",
+                experiment,
+                TAG_KIND,
+                kind,
+                TAG_PARENT,
+                *values,
+            )
+            return [run_id for (run_id,) in found]
 
     def unfinished(self, experiment: str) -> list[RunRow]:
         """Runs that were begun and not ended."""
         return self._runs("r.status IN ('RUNNING', 'SCHEDULED')", experiment)
 
-    def deleted(self, experiment: str) -> list[str]:
-        """Ids of the deleted runs."""
-        with self._connection() as query:
+    def registered_elsewhere(self, name: str, run_ids: Collection[str]) -> set[str]:
+        """Those of the runs of which another registered model has a version."""
+        some, values = among("run_id", run_ids)
+        with self.connection() as query:
             found = query(
-                "SELECT r.run_uuid FROM runs r JOIN experiments e "
-                "ON e.experiment_id = r.experiment_id "
-                "WHERE e.name = ? AND r.lifecycle_stage = 'deleted'",
-                experiment,
-            )
-            return [run_id for (run_id,) in found]
-
-    def _runs(self, condition: str, experiment: str, *values: str) -> list[RunRow]:
-        """Runs of an experiment that satisfy an SQL condition on `runs r`."""
-        with self._connection() as query:
-            runs = query(
-                "SELECT r.run_uuid, r.name, r.status, r.end_time, r.start_time "
-                "FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id "
-                f"WHERE e.name = ? AND r.lifecycle_stage = 'active' AND {condition} "
-                "ORDER BY r.end_time DESC, r.start_time DESC",
-                experiment,
+                f"SELECT DISTINCT run_id FROM model_versions WHERE name != ? AND "
+                f"current_stage != ? AND {some}",
+                name,
+                DELETED_VERSION,
                 *values,
             )
-            some, ids = _among("run_uuid", [row[0] for row in runs])
-            tables: dict[str, defaultdict[str, dict[str, Any]]] = {}
-            for table, column in (
-                ("tags", "value"),
-                ("params", "value"),
-                ("latest_metrics", "CASE is_nan WHEN 1 THEN NULL ELSE value END"),
-            ):
-                found: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-                for run_id, key, value in query(
-                    f"SELECT run_uuid, key, {column} FROM {table} WHERE {some}", *ids
-                ):
-                    found[run_id][key] = value
-                tables[table] = found
-            return [
-                RunRow(
-                    run_id,
-                    name or "",
-                    status,
-                    end_time or 0,
-                    Row(
-                        tables["tags"][run_id],
-                        tables["params"][run_id],
-                        {
-                            k: float("nan") if v is None else v
-                            for k, v in tables["latest_metrics"][run_id].items()
-                        },
-                    ),
-                    start_time or 0,
-                )
-                for run_id, name, status, end_time, start_time in runs
-            ]
+            return {run_id for (run_id,) in found}
+
+    def _runs(self, condition: str, experiment: str, *values: str) -> list[RunRow]:
+        with self.connection() as query:
+            return read_runs(query, condition, experiment, *values)
 
     @contextlib.contextmanager
-    def _connection(self) -> Iterator[Callable[..., list[Any]]]:
+    def connection(self) -> Iterator[Callable[..., list[Any]]]:
         """A function (sql, *values) -> rows that sees one state of the database throughout.
 
         It is opened for writing although nothing is written: after a crash SQLite has to roll
-        back the unfinished transaction before anything can be read.
+        back the unfinished transaction before anything can be read. Where nothing can be written
+        (a read-only share) it is opened as a file that does not change: SQLite could not make
+        the files beside it that readers share with a writer. A writer elsewhere has made them.
         """
         if not self.path.exists():
             yield lambda sql, *values: []
             return
-        uri = f"file:{quote(str(self.path.resolve()))}?mode=rw"
+        path = self.path.resolve()
+        beside = path.with_name(f"{path.name}-wal")
+        fixed = not os.access(path.parent, os.W_OK) and not beside.exists()
+        uri = f"file:{quote(str(path))}?{'mode=ro&immutable=1' if fixed else 'mode=rw'}"
         with (
             translated(self.path),
             contextlib.closing(
@@ -312,7 +279,95 @@ class Database:
             yield lambda sql, *values: connection.execute(sql, values).fetchall()
 
 
-def _among(column: str, values: Collection[Any] | None) -> tuple[str, tuple[Any, ...]]:
+def read_model(
+    query: Query, name: str, wanted: Callable[[Query, ModelRow], set[int] | None] | None = None
+) -> ModelRow | None:
+    """A registered model with the versions that are wanted, or all; None if there is none."""
+    found = query("SELECT description FROM registered_models WHERE name = ?", name)
+    if not found:
+        return None
+    bare = ModelRow(
+        name,
+        found[0][0] or "",
+        _pairs(query("SELECT key, value FROM registered_model_tags WHERE name = ?", name)),
+        _pairs(query("SELECT alias, version FROM registered_model_aliases WHERE name = ?", name)),
+    )
+    some, values = among("version", wanted(query, bare) if wanted else None)
+    tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
+    for version, key, value in query(
+        f"SELECT version, key, value FROM model_version_tags WHERE name = ? AND {some}",
+        name,
+        *values,
+    ):
+        tags[version][key] = value or ""
+    rows = query(
+        "SELECT version, run_id, description FROM model_versions "
+        f"WHERE name = ? AND current_stage != ? AND {some} ORDER BY version",
+        name,
+        DELETED_VERSION,
+        *values,
+    )
+    return dataclasses.replace(
+        bare,
+        versions=tuple(
+            VersionRow(str(version), run_id or "", description or "", tags[version])
+            for version, run_id, description in rows
+        ),
+    )
+
+
+def read_runs(query: Query, condition: str, experiment: str, *values: str) -> list[RunRow]:
+    """Runs of an experiment that satisfy an SQL condition on `runs r`, the newest first."""
+    runs = query(
+        "SELECT r.run_uuid, r.name, r.status, r.end_time, r.start_time "
+        "FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id "
+        f"WHERE e.name = ? AND r.lifecycle_stage = 'active' AND {condition} "
+        "ORDER BY r.end_time DESC, r.start_time DESC",
+        experiment,
+        *values,
+    )
+    some, ids = among("run_uuid", [row[0] for row in runs])
+    tables: dict[str, defaultdict[str, dict[str, Any]]] = {}
+    for table, column in (
+        ("tags", "value"),
+        ("params", "value"),
+        ("latest_metrics", "CASE is_nan WHEN 1 THEN NULL ELSE value END"),
+    ):
+        found: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        for run_id, key, value in query(
+            f"SELECT run_uuid, key, {column} FROM {table} WHERE {some}", *ids
+        ):
+            found[run_id][key] = value
+        tables[table] = found
+    return [
+        RunRow(
+            run_id,
+            name or "",
+            status,
+            end_time or 0,
+            Row(
+                tables["tags"][run_id],
+                tables["params"][run_id],
+                {
+                    k: float("nan") if v is None else v
+                    for k, v in tables["latest_metrics"][run_id].items()
+                },
+            ),
+            start_time or 0,
+        )
+        for run_id, name, status, end_time, start_time in runs
+    ]
+
+
+def below_any(some: str) -> str:
+    """The condition of `read_runs` for child runs; its values are TAG_PARENT and those of `some`.
+
+    `some` is what `among` says about the column "value".
+    """
+    return f"r.run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND {some})"
+
+
+def among(column: str, values: Collection[Any] | None) -> tuple[str, tuple[Any, ...]]:
     """An SQL condition and its values: the column is one of `values`, or anything for None.
 
     As JSON, because SQLite takes a limited number of values.

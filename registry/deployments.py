@@ -17,8 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from tinydeploy import plugins
 from tinydeploy.errors import TinydeployError, UsageError
-
-FLAVOR = "tinydeploy"
+from tinydeploy.mlflow import FLAVOR_NAME
 
 
 class DeploymentError(MlflowException, click.ClickException):  # type: ignore[misc]
@@ -119,8 +118,8 @@ def _calls(flavor: str | None, endpoint: str | None) -> Iterator[None]:
     try:
         if endpoint:
             raise UsageError("boards have no endpoints", hint="leave --endpoint out")
-        if flavor not in (None, FLAVOR):
-            raise UsageError(f"the flavor {flavor!r} is not deployed", hint=f"it is {FLAVOR}")
+        if flavor not in (None, FLAVOR_NAME):
+            raise UsageError(f"the flavor {flavor!r} is not deployed", hint=f"it is {FLAVOR_NAME}")
         yield
     except TinydeployError as e:
         raise DeploymentError(e) from e

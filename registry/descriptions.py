@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tinydeploy.registry.boards import BoardRecord
 from tinydeploy.registry.schema import SELECTED, VersionRecord
 from tinydeploy.registry.view import View
 
 _MAX_CHARS = 5000  # of MLflow's column
+MOST_ROWS = 60
+"""More variants than a description has room for: a row takes 90 characters and more."""
 _PADDING = "&nbsp;" * 3
 
 
-def describe_model(view: View) -> str:
-    """A row a variant, a column a board; bold is what was selected."""
-    boards = view.boards
+def describe_model(view: View, boards: Sequence[str] = (), variants: int | None = None) -> str:
+    """A row a variant, a column a board; bold is what was selected.
+
+    `boards` (on which one of the variants has a run) and `variants` say what there is, if the view
+    holds only the first of it.
+    """
+    boards = boards or sorted({r.board for v in view.current for r in view.of(v)})
     head = [
         f"Variants of **{view.name}**: flash / RAM in bytes on each board, **bold** where selected "
         "(the alias of that name points to it). Open a version for the reasons.",
@@ -23,7 +31,7 @@ def describe_model(view: View) -> str:
     for version in view.current:
         cells = [_cell(view, version, board) for board in boards]
         rows.append(_line(version.variant, version.version, f"{version.value:.4f}", *cells))
-    return _limited(head, rows)
+    return _limited(head, rows, variants)
 
 
 def describe_version(view: View, version: VersionRecord) -> str:
@@ -78,11 +86,12 @@ def _table_head(*names: str) -> tuple[str, str]:
     return _line(*names), "|" + " --- |" * len(names)
 
 
-def _limited(head: list[str], rows: list[str]) -> str:
-    """As many rows as MLflow has room for, and how many were left out."""
+def _limited(head: list[str], rows: list[str], count: int | None = None) -> str:
+    """As many rows as MLflow has room for, and how many (of `count`) were left out."""
     text = "\n".join(head)
+    count = len(rows) if count is None else count
     for done, row in enumerate(rows):
-        rest = f"\n\n{len(rows) - done} more"
+        rest = f"\n\n{count - done} more"
         if len(text) + 1 + len(row) + len(rest) > _MAX_CHARS:
             return text + rest
         text += f"\n{row}"

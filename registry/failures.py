@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tinydeploy.errors import RegistryError, UnreachableError
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from tinydeploy.store import FULL
 
 # What SQLite says (in any wrapping) -> what it means, what to do.
 _SQLITE = (
@@ -58,6 +57,10 @@ _SQLITE = (
 )
 
 
+class RunGoneError(RegistryError):
+    """A run was deleted between looking and writing: who looks again does not see it."""
+
+
 _UNREACHABLE = (
     "TEMPORARILY_UNAVAILABLE",
     *(f"error code {code}" for code in (429, 500, 502, 503, 504)),
@@ -66,15 +69,18 @@ _UNREACHABLE = (
 
 
 @contextlib.contextmanager
-def translated(place: Path | str) -> Iterator[None]:
-    """Raise RegistryError in place of whatever went wrong below the registry at `place`."""
+def translated(place: Path | str, told: Callable[[], str] = str) -> Iterator[None]:
+    """Raise RegistryError in place of whatever went wrong below the registry at `place`.
+
+    `told` says what had been changed by then, if a server does not answer.
+    """
     try:
         yield
     except (OSError, sqlite3.Error) as e:
-        raise _explained(place, e) from e
+        raise _explained(place, e, told()) from e
     except Exception as e:
         if _is_foreign(e):
-            raise _explained(place, e) from e
+            raise _explained(place, e, told()) from e
         raise
 
 
@@ -87,23 +93,33 @@ def _is_of(error: BaseException, *packages: str) -> bool:
     return any(cls.__module__.split(".")[0] in packages for cls in type(error).__mro__)
 
 
-def _is_unreachable(error: BaseException) -> bool:
-    """True if a server did not answer, or answered that it cannot at the moment."""
+def is_unreachable(error: BaseException) -> bool:
+    """True if a server did not answer, or answered that it cannot: the error or what began it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UnreachableError) or _says_unreachable(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _says_unreachable(error: BaseException) -> bool:
     if _is_of(error, "requests", "urllib3") and getattr(error, "response", None) is None:
         return True
     return _is_of(error, "mlflow", "requests") and any(w in str(error) for w in _UNREACHABLE)
 
 
-def _explained(place: Path | str, error: Exception) -> RegistryError:
+def _explained(place: Path | str, error: Exception, told: str) -> RegistryError:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(place, str) and _is_unreachable(cause):
+        if isinstance(place, str) and _says_unreachable(cause):
+            again = "then run it again: what is done stays; " if told else ""
             return UnreachableError(
-                f"{place} does not answer: {_first_line(_innermost(cause))}",
-                hint="does the MLflow server run there, is the network up? "
+                f"{place} does not answer: {_first_line(_innermost(cause))}{told}",
+                hint=f"does the MLflow server run there, is the network up? {again}"
                 "MLFLOW_HTTP_REQUEST_MAX_RETRIES says how often it is asked again",
             )
-        if isinstance(cause, OSError) and cause.errno in _FULL:
+        if isinstance(cause, OSError) and cause.errno in FULL:
             return RegistryError(
                 f"{place}: the disk is full",
                 hint="free some space and run again: nothing is half registered",
@@ -113,7 +129,7 @@ def _explained(place: Path | str, error: Exception) -> RegistryError:
     for words, meaning, hint in _SQLITE:
         if words in text.lower():
             return RegistryError(f"{place}: {meaning}", hint=hint.replace("FILE", str(place)))
-    if isinstance(error, PermissionError):
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return RegistryError(
             f"{place}: no permission to write {error.filename or ''}".rstrip(),
             hint="give yourself write permission, or choose another folder with --registry",

@@ -4,8 +4,10 @@
 
     RUN/artifacts/evaluation.json     of a variant: the metric and every sample's result
     RUN/artifacts/model/              of a variant: see `mlmodel`; manifest.json, signature.json
+    RUN/artifacts/states/KEY/         both again, if it was evaluated anew: see `renewal`
     RUN/artifacts/                    of a board: build.json, firmware.elf, firmware.bin,
                                       measurement.json, manifest.json, signature.json
+    RUN/artifacts/profile/            what its layers take there, once that was asked: `layers`
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ from typing import Any
 from tinydeploy import tflite
 from tinydeploy.lineage import Lineage
 from tinydeploy.registry.card import variant_card
-from tinydeploy.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE, write_manifest
+from tinydeploy.registry.manifest import (
+    MANIFEST_FILE,
+    PROFILE_FOLDER,
+    SIGNATURE_FILE,
+    write_manifest,
+)
 from tinydeploy.registry.mlmodel import CARD_FILE, write_model_folder
-from tinydeploy.registry.schema import TAG_MANIFEST
+from tinydeploy.registry.schema import TAG_MANIFEST, TAG_PROFILE
 from tinydeploy.store import sha256_file, sha256_json, write_json
 from tinydeploy.types import Artifact, Build, Evaluation, Measurement, ModelSource, to_json
 
@@ -98,17 +105,23 @@ def copy_variant(files: Path, folder: Path) -> dict[str, str]:
     shutil.copyfile(files / EVALUATION_FILE, folder / EVALUATION_FILE)
     model = folder / MODEL_FOLDER
     shutil.copytree(files / MODEL_FOLDER, model, dirs_exist_ok=True)
-    card = (model / CARD_FILE).read_text(encoding="utf-8", errors="replace")
     return {
         TAG_MANIFEST: sha256_file(model / MANIFEST_FILE),
-        "mlflow.note.content": card[:_MAX_NOTE],
+        "mlflow.note.content": note_of(model),
     }
+
+
+def note_of(model: Path) -> str:
+    """The card of a model folder, as far as MLflow has room for it in the note of a run."""
+    return (model / CARD_FILE).read_text(encoding="utf-8", errors="replace")[:_MAX_NOTE]
 
 
 def copy_board(files: Path, folder: Path) -> dict[str, str]:
     """As `write_board`, from files that it wrote on another machine: not a byte differs."""
     shutil.copytree(files, folder, dirs_exist_ok=True)
-    return {TAG_MANIFEST: sha256_file(folder / MANIFEST_FILE)}
+    tags = {TAG_MANIFEST: sha256_file(folder / MANIFEST_FILE)}
+    profile = folder / PROFILE_FOLDER / MANIFEST_FILE
+    return {**tags, TAG_PROFILE: sha256_file(profile)} if profile.exists() else tags
 
 
 def engine_sha256(code: Mapping[str, str]) -> str:

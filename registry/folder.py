@@ -16,11 +16,12 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinydeploy.errors import RegistryError
+from tinydeploy.registry import journal
 from tinydeploy.registry.database import Database
 from tinydeploy.registry.failures import translated
 from tinydeploy.store import write_atomic
@@ -30,16 +31,6 @@ if TYPE_CHECKING:
 
 _LOCK_SECONDS = 120.0
 _POLL_SECONDS = 0.05
-
-# What `database` asks for. MLflow has no index on values, and is not disturbed by these: without
-# them every answer takes longer with each version. A database that lacks them is read as well.
-_INDEXES = (
-    "tinydeploy_tags ON tags (key, value, run_uuid)",
-    "tinydeploy_version_tags ON model_version_tags (name, key, value, version)",
-    "tinydeploy_version_rows ON model_version_tags (name, version, key, value)",
-    "tinydeploy_versions ON model_versions (name, version)",
-    "tinydeploy_runs ON runs (status, experiment_id)",
-)
 
 ENVIRONMENT = {
     # A server that does not answer is asked again after 1, 2, 4 and 8 seconds.
@@ -82,6 +73,10 @@ class MlflowFolder:
         """Where the artifacts of a run lie."""
         return self.artifacts / experiment / run_id / "artifacts"
 
+    def changing(self) -> contextlib.AbstractContextManager[None]:
+        """Nothing: a folder does not go in the middle of a command."""
+        return contextlib.nullcontext()
+
     def local_folders(self) -> list[Path]:
         """Folders of this machine in which files are staged."""
         return [self.folder]
@@ -109,17 +104,37 @@ class MlflowFolder:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
 
-    def describe(self, client: MlflowClient, name: str, text: str) -> None:
-        """The description of a registered model, by MLflow's own tables.
+    def describe(self, client: MlflowClient, name: str, texts: Mapping[str, str]) -> None:
+        """Descriptions: version -> text, "" for the registered model itself.
 
-        Its client reads all versions of the model to do that: a second with 10,000 of them.
+        By MLflow's own tables and in one transaction: its client reads all versions to describe a
+        model, a second with 10,000 of them.
         """
-        from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
+        from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel
 
         store = client._get_registry_client().store
+        now = int(time.time() * 1000)
         with store.ManagedSessionMaker(read_only=False) as session:
-            found = session.query(SqlRegisteredModel).filter(SqlRegisteredModel.name == name)
-            found.update({"description": text})
+            for version, text in texts.items():
+                if version:
+                    found = session.query(SqlModelVersion).filter(
+                        SqlModelVersion.name == name, SqlModelVersion.version == int(version)
+                    )
+                    found.update({"description": text, "last_updated_time": now})
+                else:
+                    model = session.query(SqlRegisteredModel)
+                    model = model.filter(SqlRegisteredModel.name == name)
+                    model.update({"description": text, "last_updated_time": now})
+
+    def tag_runs(self, client: MlflowClient, tags: Mapping[str, Mapping[str, str]]) -> None:
+        """Tags of runs: run id -> key -> value. All in one transaction."""
+        from mlflow.store.tracking.dbmodels.models import SqlTag
+
+        store = client._tracking_client.store
+        with store.ManagedSessionMaker(read_only=False) as session:
+            for run_id, values in tags.items():
+                for key, value in values.items():
+                    session.merge(SqlTag(run_uuid=run_id, key=key, value=value))
 
     def put(self, experiment: str, run_id: str, file: Path, path: str) -> None:
         """Make a file, which may be the artifact itself, an artifact of a run."""
@@ -128,8 +143,12 @@ class MlflowFolder:
             write_atomic(target, file.read_bytes())
 
     def remove(self, experiment: str, run_id: str, path: str) -> None:
-        """Remove a file from the artifacts of a run, if it is there."""
-        (self.run_artifacts(experiment, run_id) / path).unlink(missing_ok=True)
+        """Remove a file or a folder from the artifacts of a run, if it is there."""
+        found = self.run_artifacts(experiment, run_id) / path
+        if found.is_dir():
+            shutil.rmtree(found)
+        else:
+            found.unlink(missing_ok=True)
 
     def discard_artifacts(self, experiment: str, run_id: str) -> None:
         """Remove the artifacts of a run that is given up."""
@@ -170,7 +189,9 @@ class MlflowFolder:
             import_mlflow()
             from mlflow import MlflowClient
 
-            if not self.database.exists():
+            if self.database.exists():
+                self._prepare_database()
+            else:
                 self._create_database()
             self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         return self._client
@@ -192,12 +213,22 @@ class MlflowFolder:
             # Readers (the UI) and the writer do not wait for each other, and a commit costs less.
             with contextlib.closing(sqlite3.connect(scratch)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
-                for index in _INDEXES:
-                    connection.execute(f"CREATE INDEX {index}")
-                connection.commit()
+                connection.isolation_level = None
+                journal.prepare(connection)
             os.replace(scratch, self.database)
         finally:
             scratch.unlink(missing_ok=True)
+
+    def _prepare_database(self) -> None:
+        """Add to a database made by an earlier version, or by MLflow, what makes it fast."""
+        with (
+            # A database that cannot be written, or has another layout, says so where it matters.
+            contextlib.suppress(sqlite3.OperationalError),
+            contextlib.closing(
+                sqlite3.connect(self.database, timeout=_LOCK_SECONDS, isolation_level=None)
+            ) as connection,
+        ):
+            journal.prepare(connection)
 
 
 def import_mlflow() -> Any:
@@ -208,4 +239,6 @@ def import_mlflow() -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # a line a retry; we say it once
+    # Prints the stack of an error that it raises as well, and that `failures` translates.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return mlflow

@@ -14,16 +14,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from tinydeploy.registry import history, process
+from tinydeploy.registry import history, layers, process, renewal
 from tinydeploy.registry.choice import CHALLENGER
 from tinydeploy.registry.database import ModelRow, RunRow
+from tinydeploy.registry.manifest import PROFILE_FOLDER
 from tinydeploy.registry.schema import (
     DEPLOYED,
     KIND_BOARD,
     KIND_VARIANT,
+    STATES,
     TAG_KEY,
     TAG_KIND,
     TAG_PARENT,
+    TAG_PROFILE,
+    TAG_STATE,
     TAG_WRITER,
     below,
     variant_key,
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 
     from tinydeploy.registry.mlflow import MlflowRegistry
 
-Kind = Literal["version", "alias", "run", "artifacts"]
+Kind = Literal["version", "alias", "run", "profile", "evaluation", "artifacts"]
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _HOUR_MS = 3_600_000
 
@@ -64,15 +68,19 @@ class Policy:
 
 
 def find(registry: MlflowRegistry, name: str, policy: Policy) -> list[Garbage]:
-    """What could be removed from a registered model, in the order in which it has to go."""
+    """What could be removed from a registered model, in the order in which it has to go.
+
+    What is made first is read last (a run before its artifacts, its version after it), so that
+    what another process makes meanwhile is not taken for something that is left.
+    """
     reader = registry.database
+    folders = {f for f in registry.place.artifact_folders(name) if _RUN_ID.fullmatch(f)}
+    runs = reader.runs(name)
     model = reader.model(name) or ModelRow(name)
     versions = read_versions(model)
     view = View(name, versions, (), model.aliases, model.tags)
-    events = history.events(reader, name)
-    runs = reader.runs(name)
     finder = _Finder(registry, name, policy)
-    needed = needs(view, events, policy)
+    needed = needs(view, history.events(reader, name), policy)
     needed |= {v.version: "deployed" for v in model.versions if below(f"{DEPLOYED}.", v.tags)}
     doomed = {v.version for v in versions if v.version not in needed}
     repeated = _repeated(model, needed)
@@ -88,12 +96,17 @@ def find(registry: MlflowRegistry, name: str, policy: Policy) -> list[Garbage]:
     alive = {v.run_id for v in model.versions} - {
         v.run_id for v in versions if v.version in doomed or v.version in repeated
     }
-    found += finder.runs(runs, alive)
-    kept = {r.run_id for r in runs} - {g.id for g in found if g.kind == "run"}
+    left = finder.runs(runs, alive)
+    suspects = {g.id for g in left} | (folders - {r.run_id for r in runs})
+    used = alive | reader.registered_elsewhere(name, suspects)
+    gone = {g.id for g in left} - used
+    remaining = [r for r in runs if r.run_id not in gone]
+    found += [g for g in left if g.id in gone]
+    found += finder.profiles(remaining)
+    found += finder.evaluations(remaining, {v.run_id: v.folder for v in versions})
     found += [
         finder.of("artifacts", run_id, "of no run, or of a deleted one")
-        for run_id in registry.place.artifact_folders(name)
-        if _RUN_ID.fullmatch(run_id) and run_id not in kept
+        for run_id in sorted(folders - {r.run_id for r in remaining} - used)
     ]
     return found
 
@@ -124,21 +137,46 @@ def needs(view: View, events: Iterable[history.Event], policy: Policy) -> dict[s
 
 
 def remove(
-    registry: MlflowRegistry, found: Iterable[Garbage], progress: Callable[[str], None]
+    registry: MlflowRegistry,
+    found: Iterable[Garbage],
+    policy: Policy,
+    progress: Callable[[str], None],
 ) -> None:
-    """Remove it. Runs are deleted as MLflow does: `mlflow gc` takes their rows away."""
+    """Remove what was found and is garbage still, now that nobody else writes to the folder.
+
+    A server has no lock: there it is asked again just before. Runs are deleted as MLflow does:
+    `mlflow gc` takes their rows away.
+    """
+    found = list(found)
     with registry.place.locked() as client:
+        still = {g for name in {g.model for g in found} for g in find(registry, name, policy)}
         for garbage in found:
-            progress(f"{garbage.kind} {garbage.id}")
-            _REMOVERS[garbage.kind](registry, client, garbage)
+            if garbage in still:
+                progress(f"{garbage.kind} {garbage.id}")
+                _REMOVERS[garbage.kind](registry, client, garbage)
 
 
 _REMOVERS: Mapping[Kind, Callable[[MlflowRegistry, MlflowClient, Garbage], object]] = {
     "version": lambda registry, client, g: client.delete_model_version(g.model, g.id),
     "alias": lambda registry, client, g: client.delete_registered_model_alias(g.model, g.id),
     "run": lambda registry, client, g: client.delete_run(g.id),
+    "profile": lambda registry, client, g: _remove_profile(registry, client, g),
+    "evaluation": lambda registry, client, g: _remove_evaluation(registry, client, g),
     "artifacts": lambda registry, client, g: registry.place.discard_artifacts(g.model, g.id),
 }
+
+
+def _remove_profile(registry: MlflowRegistry, client: MlflowClient, garbage: Garbage) -> None:
+    """The tag last: a kill in between leaves what is found again."""
+    registry.place.remove(garbage.model, garbage.id, PROFILE_FOLDER)
+    client.delete_tag(garbage.id, TAG_PROFILE)
+
+
+def _remove_evaluation(registry: MlflowRegistry, client: MlflowClient, garbage: Garbage) -> None:
+    """The tag last: a kill in between leaves what is found again."""
+    run_id, key = garbage.id.split("/")
+    registry.place.remove(garbage.model, run_id, f"{STATES}/{key}")
+    client.delete_tag(run_id, f"{TAG_STATE}.{key}")
 
 
 class _Finder:
@@ -171,6 +209,24 @@ class _Finder:
             if reason and self._is_left(run):
                 found.append(self.of("run", run.run_id, f"{run.name} {reason}"))
         return found
+
+    def profiles(self, runs: list[RunRow]) -> list[Garbage]:
+        """Profiles that were begun and never finished; `id` is that of their run."""
+        found = []
+        for run in runs:
+            tag = run.row.tags.get(TAG_PROFILE, "")
+            if layers.unfinished(tag) and (self.exclusive or layers.is_left(tag, self.oldest)):
+                found.append(self.of("profile", run.run_id, f"of {run.name} was never finished"))
+        return found
+
+    def evaluations(self, runs: list[RunRow], folders: Mapping[str, str]) -> list[Garbage]:
+        """Evaluations that were replaced, or never finished; `id` is that of the run and a key."""
+        return [
+            self.of("evaluation", f"{run.run_id}/{key}", f"of {run.name} is not the one that holds")
+            for run in runs
+            for key, begun in renewal.unused(run, folders.get(run.run_id, "")).items()
+            if self.exclusive or renewal.is_left(begun, self.oldest)
+        ]
 
     def _is_left(self, run: RunRow) -> bool:
         """False for what another process may be at work on."""

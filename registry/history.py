@@ -7,6 +7,7 @@ processes have made two such runs at the same moment, both are read.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import getpass
 import json
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING
 
 from tinydeploy.registry.place import Reader
 from tinydeploy.registry.schema import KIND_HISTORY, LAYOUT, TAG_KEY, TAG_KIND, TAG_LAYOUT, Row
+from tinydeploy.store import sha256_json
 from tinydeploy.types import from_json, to_json
 
 if TYPE_CHECKING:
     from tinydeploy.registry.writer import Writer
 
 _PREFIX = "event."
+_MOST_NOTE = 1000
 CHOICES = ("selected", "promoted", "rolled back", "pinned")
 """Events after which the alias of the board points to the event's version."""
 
@@ -47,13 +50,20 @@ class Event:
     by: str = ""
 
 
+def now() -> str:
+    """The time of an event: UTC in ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+
+
 def append(writer: Writer, event: Event) -> None:
-    """Add an event, with the time and who did it."""
-    now = datetime.datetime.now(datetime.UTC)
-    signed = {**to_json(event), "at": now.isoformat(timespec="milliseconds"), "by": _who()}
-    # Words of people are cut to what MLflow keeps in a tag.
-    signed["note"] = signed["note"][:1000]
-    key = f"{_PREFIX}{now.strftime('%Y%m%dT%H%M%S.%f')}.{secrets.token_hex(3)}"
+    """Add an event, with the time and who did it if it does not say so itself.
+
+    One that names its time was kept until a server answered; it may come twice and is there once.
+    """
+    signed = {**to_json(_cut(event)), "at": event.at or now(), "by": event.by or who()}
+    at = datetime.datetime.fromisoformat(signed["at"])
+    token = sha256_json(signed)[:6] if event.at else secrets.token_hex(3)
+    key = f"{_PREFIX}{at.strftime('%Y%m%dT%H%M%S.%f')}.{token}"
     metrics = {}
     if event.what in CHOICES and event.version.isdigit():
         metrics[f"version.{event.board}"] = float(event.version)
@@ -61,6 +71,19 @@ def append(writer: Writer, event: Event) -> None:
     finished = [r for r in runs if r.status == "FINISHED"]
     run_id = finished[-1].run_id if finished else _create(writer)
     writer.log(run_id, Row(tags={key: json.dumps(signed)}, metrics=metrics))
+
+
+def append_once(writer: Writer, event: Event) -> None:
+    """Add an event, unless it is what happened to the board last: a command that was cut off."""
+    before = events(writer.place.reader, writer.experiment, event.board)
+    last = next((e for e in reversed(before) if e.what != "flashed"), None)
+    if last is None or dataclasses.replace(last, at="", by="") != _cut(event):
+        append(writer, event)
+
+
+def _cut(event: Event) -> Event:
+    """Words of people are cut to what MLflow keeps in a tag."""
+    return dataclasses.replace(event, note=event.note[:_MOST_NOTE])
 
 
 def _create(writer: Writer) -> str:
@@ -101,7 +124,8 @@ def running(events: Iterable[Event]) -> dict[str, Event]:
     return {e.board: e for e in events if e.what == "flashed"}
 
 
-def _who() -> str:
+def who() -> str:
+    """Who does something here: user and machine."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):  # an account without a name

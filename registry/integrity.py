@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tinydeploy.errors import RegistryError
-from tinydeploy.registry import files, signing
+from tinydeploy.registry import files, layers, signing
 from tinydeploy.registry.boards import BoardRecord
 from tinydeploy.registry.keys import load_public
 from tinydeploy.registry.manifest import (
     MANIFEST_FILE,
+    PROFILE_FOLDER,
     SIGNATURE_FILE,
     content,
     problems,
@@ -68,7 +69,7 @@ def verify(registry: MlflowRegistry, name: str, version: str = "") -> list[Check
 
 def check_model(registry: MlflowRegistry, version: VersionRecord) -> Checked:
     """The model folder and the evaluation of a version."""
-    run = registry.run_folder(version.name, version.run_id)
+    run = registry.state_folder(version)
     folder = run / files.MODEL_FOLDER
     more = [*lineage_problems(folder, {"model_sha256": version.model_sha256})]
     if hash_of(folder / MODEL_FILE) not in (version.model_sha256, None):
@@ -82,8 +83,10 @@ def check_model(registry: MlflowRegistry, version: VersionRecord) -> Checked:
     return _checked(version, version, folder, more)
 
 
-def check_board(registry: MlflowRegistry, version: VersionRecord, record: BoardRecord) -> Checked:
-    """Firmware and measurement of a run on a board."""
+def check_board(
+    registry: MlflowRegistry, version: VersionRecord, record: BoardRecord, *, profile: bool = True
+) -> Checked:
+    """Firmware and measurement of a run on a board, and its profile unless that is left out."""
     folder = registry.run_folder(version.name, record.run_id)
     said = {
         "model_sha256": version.model_sha256,
@@ -95,6 +98,8 @@ def check_board(registry: MlflowRegistry, version: VersionRecord, record: BoardR
     image = files.IMAGE_FILE if (folder / files.IMAGE_FILE).exists() else files.FIRMWARE_FILES[1]
     if hash_of(folder / image) not in (record.firmware_sha256, None):
         more.append(Problem(image, "is not the firmware that was measured"))
+    if profile:
+        more += [Problem(*p) for p in layers.changed(folder / PROFILE_FOLDER, record)]
     return _checked(version, record, folder, more)
 
 
@@ -113,9 +118,9 @@ def sign(registry: MlflowRegistry, name: str, version: str, private_key: Path) -
             signing.sign_folder(folder, f"{found.variant}@{record.board}", private_key)
             registry.place.put(name, record.run_id, folder / SIGNATURE_FILE, SIGNATURE_FILE)
             client.set_tag(record.run_id, TAG_SIGNED_BY, key_id)
-        folder = registry.run_folder(name, found.run_id) / files.MODEL_FOLDER
+        folder = registry.state_folder(found) / files.MODEL_FOLDER
         signing.sign_folder(folder, found.variant, private_key)
-        path = f"{files.MODEL_FOLDER}/{SIGNATURE_FILE}"
+        path = f"{found.folder}/{files.MODEL_FOLDER}/{SIGNATURE_FILE}".lstrip("/")
         registry.place.put(name, found.run_id, folder / SIGNATURE_FILE, path)
         client.set_model_version_tag(name, version, TAG_SIGNED_BY, key_id)
     return verify(registry, name, version)
@@ -131,7 +136,7 @@ def require_intact(checked: Checked, *, signed: bool = False) -> Checked:
         raise RegistryError(
             f"{what} is refused: {first.file} {first.reason}"
             + (f" ({more} more problems)" if more else ""),
-            hint="`tinydeploy verify` shows all; get it again from where it came, or deploy again",
+            hint="`tinydeploy verify` shows all, and what to do about it",
         )
     if signed:
         signing.require_signature(checked.folder, what, required=True)
@@ -210,6 +215,8 @@ def build_problems(folder: Path, said: Mapping[str, Any]) -> Iterator[Problem]:
         for key, value in said.items():
             if build.get(key, value) != value:
                 yield Problem("build.json", f"says another {key} than the registry")
+    except FileNotFoundError:
+        yield Problem("build.json", "is missing")
     except (OSError, ValueError, AttributeError) as e:
         yield Problem("build.json", f"cannot be read: {e}")
 

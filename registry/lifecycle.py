@@ -5,17 +5,24 @@ alias `B`             the champion: the version that board B shall run
 alias `B-challenger`  what selection would choose while B is pinned to another version
 tag `pinned.B`        on the registered model: the version that selection leaves in place
 ====================  ============================================================================
+
+A decision is never kept for later when a server is gone: what is right now may be wrong then. Its
+error says what was changed, and the command can be repeated: the event of the history comes before
+the alias, so that a rollback that was cut off is not taken for one that happened.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tinydeploy.errors import RegistryError, UsageError
+from tinydeploy.errors import RegistryError, UnreachableError, UsageError
 from tinydeploy.registry import history
 from tinydeploy.registry.boards import BoardRecord
 from tinydeploy.registry.choice import CHALLENGER, Changes, moved
+from tinydeploy.registry.failures import translated
 from tinydeploy.registry.history import Event
 from tinydeploy.registry.schema import DEPLOYED, PINNED, VersionRecord
 from tinydeploy.registry.view import View
@@ -38,6 +45,18 @@ class Moved:
     pinned: bool
 
 
+@dataclass
+class _Decision:
+    """How to repeat a command: with the version, once it is known."""
+
+    command: str
+    version: str = ""
+
+    @property
+    def again(self) -> str:
+        return f"{self.command} --version {self.version}" if self.version else self.command
+
+
 class Lifecycle:
     """The life of a registered model's versions on boards."""
 
@@ -50,38 +69,43 @@ class Lifecycle:
         Raises RegistryError if there is no challenger, or if the version was not built for the
         board or computes something else there than on the host.
         """
-        view = self.registry.view(name)
-        target = version or view.aliases.get(board + CHALLENGER)
-        if target is None:
-            raise RegistryError(
-                f"{board} has no challenger in {name}",
-                hint="pin the board and select, or name a version with --version",
-            )
-        return self._move(view, board, target, "promoted", note, pin=board in view.pins)
+        with self._decision("promote", name, board) as decision:
+            view = self.registry.view(name)
+            target = version or view.aliases.get(board + CHALLENGER)
+            if target is None:
+                raise RegistryError(
+                    f"{board} has no challenger in {name}",
+                    hint="pin the board and select, or name a version with --version",
+                )
+            decision.version = target
+            return self._move(view, board, target, "promoted", note, pin=board in view.pins)
 
     def pin(self, name: str, board: str, version: str | None = None, note: str = "") -> Moved:
         """Keep the champion, or make `version` the champion and keep it, whatever is selected."""
-        view = self.registry.view(name)
-        target = version or view.aliases.get(board)
-        if target is None:
-            raise RegistryError(
-                f"no version of {name} is selected for {board}",
-                hint="select one first, or name it with --version",
-            )
-        return self._move(view, board, target, "pinned", note, pin=True)
+        with self._decision("pin", name, board) as decision:
+            view = self.registry.view(name)
+            target = version or view.aliases.get(board)
+            if target is None:
+                raise RegistryError(
+                    f"no version of {name} is selected for {board}",
+                    hint="select one first, or name it with --version",
+                )
+            decision.version = target
+            return self._move(view, board, target, "pinned", note, pin=True)
 
     def unpin(self, name: str, board: str, note: str = "") -> None:
         """Let selection choose again for a board. Raises RegistryError if it was not pinned."""
-        view = self.registry.view(name)
-        if board not in view.pins:
-            raise RegistryError(
-                f"{board} is not pinned in {name}",
-                hint=f"pinned: {', '.join(sorted(view.pins)) or 'none'}",
-            )
-        with self.registry.place.locked() as client:
-            writer = Writer(client, self.registry.place, name)
-            writer.models.delete_registered_model_tag(name, f"{PINNED}.{board}")
-            history.append(writer, Event(board, "unpinned", view.pins[board], note=note))
+        with self._decision("unpin", name, board):
+            view = self.registry.view(name)
+            if board not in view.pins:
+                raise RegistryError(
+                    f"{board} is not pinned in {name}",
+                    hint=f"pinned: {', '.join(sorted(view.pins)) or 'none'}",
+                )
+            with self.registry.place.locked() as client:
+                writer = Writer(client, self.registry.place, name)
+                history.append_once(writer, Event(board, "unpinned", view.pins[board], note=note))
+                writer.models.delete_registered_model_tag(name, f"{PINNED}.{board}")
 
     def rollback(self, name: str, board: str, version: str | None = None, note: str = "") -> Moved:
         """Back to the version that was the champion before, or to `version`, and pin it.
@@ -89,22 +113,49 @@ class Lifecycle:
         Pinned, because the next selection would choose what did not work once more. Raises
         RegistryError if nothing was before, or if all of it has been removed.
         """
-        view = self.registry.view(name)
-        current = view.aliases.get(board, "")
-        known = {v.version for v in view.versions}
-        before = history.previous(self.history(name, board), current)
-        targets = [e.version for e in before if e.version in known]
-        if version is None and not targets:
-            raise RegistryError(
-                f"{board} has had no other version of {name} before {current or 'now'}",
-                hint=f"see `tinydeploy history {name} --device {board}`",
-            )
-        return self._move(view, board, version or targets[0], "rolled back", note, pin=True)
+        with self._decision("rollback", name, board) as decision:
+            view = self.registry.view(name)
+            current = view.aliases.get(board, "")
+            known = {v.version for v in view.versions}
+            before = history.previous(self.history(name, board), current)
+            targets = [e.version for e in before if e.version in known]
+            if version is None and not targets:
+                raise RegistryError(
+                    f"{board} has had no other version of {name} before {current or 'now'}",
+                    hint=f"see `tinydeploy history {name} --device {board}`",
+                )
+            decision.version = version or targets[0]
+            return self._move(view, board, decision.version, "rolled back", note, pin=True)
 
-    def flashed(self, name: str, board: str, model_sha256: str, build_id: str, note: str) -> str:
+    @contextlib.contextmanager
+    def _decision(self, verb: str, name: str, board: str) -> Iterator[_Decision]:
+        """A command whose error, should the server go, says how to repeat it."""
+        decision = _Decision(f"tinydeploy {verb} {name} --device {board}")
+        try:
+            with self.registry.place.changing():
+                self.registry.send_first()
+                yield decision
+        except UnreachableError as e:
+            raise UnreachableError(
+                e.message,
+                hint=f"when it answers again: `{decision.again}`. It is not kept in an outbox; "
+                "what is done stays, the rest is done then",
+            ) from e
+
+    def flashed(
+        self,
+        name: str,
+        board: str,
+        model_sha256: str,
+        build_id: str,
+        note: str,
+        at: str = "",
+        by: str = "",
+    ) -> str:
         """Record that a board was given firmware with a registered model; the version.
 
-        Raises RegistryError if the model has no such version.
+        `at` and `by` say when and who, if it was not now. Raises RegistryError if the model has
+        no such version.
         """
         view = self.registry.view(name)
         found = [v for v in view.versions if v.model_sha256 == model_sha256]
@@ -116,7 +167,9 @@ class Lifecycle:
         # The same bytes by two recipes: the one that is the board's.
         version = next((v for v in found if v.version == view.aliases.get(board)), found[-1])
         run_id = next((r.run_id for r in view.of(version, board) if r.build_id == build_id), "")
-        event = Event(board, "flashed", version.version, version.variant, run_id, build_id, note)
+        event = Event(
+            board, "flashed", version.version, version.variant, run_id, build_id, note, at, by
+        )
         with self.registry.place.locked() as client:
             history.append(Writer(client, self.registry.place, name), event)
         return version.version
@@ -154,9 +207,15 @@ class Lifecycle:
         with self.registry.place.locked() as client:
             writer = Writer(client, self.registry.place, view.name)
             wanted: Changes = moved(view, board, version, record, what, pin=pin)
-            wanted.apply(writer)
-            history.append(writer, event)
-            self.registry.describe(writer, self.registry.view(view.name))
+            wanted.prepare(writer)
+            history.append_once(writer, event)
+            wanted.point(writer)
+            # Texts for the UI: whoever writes next brings them up to date as well.
+            with (
+                contextlib.suppress(UnreachableError),
+                translated(self.registry.database.path),
+            ):
+                self.registry.describe(writer, self.registry.view(view.name))
         return Moved(
             view.name,
             board,

@@ -3,7 +3,7 @@
 ::
 
     {"format": "tinydeploy-manifest/1",
-     "kind": "variant" | "board" | "bundle",
+     "kind": "variant" | "board" | "profile" | "bundle",
      "lineage": {...},
      "files": {"model.tflite": {"sha256": "...", "bytes": 123}, ...}}
 
@@ -25,8 +25,11 @@ MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "signature.json"
 FORMAT = "tinydeploy-manifest/1"
 
+PROFILE_FOLDER = "profile"
+"""Below the firmware of a run on a board, with a manifest of its own: see `layers`."""
+
 # MLflow leaves a note of where a model came from in the folder that it loads from.
-UNLISTED = (MANIFEST_FILE, SIGNATURE_FILE, "registered_model_meta")
+UNLISTED = (MANIFEST_FILE, SIGNATURE_FILE, PROFILE_FOLDER, "registered_model_meta")
 
 
 def write_manifest(folder: Path, kind: str, lineage: Mapping[str, Any]) -> str:
@@ -43,7 +46,7 @@ def write_manifest(folder: Path, kind: str, lineage: Mapping[str, Any]) -> str:
 def content(folder: Path) -> list[str]:
     """The files below `folder` that a manifest lists, as sorted POSIX paths."""
     found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
-    return sorted(name for name in found if name not in UNLISTED)
+    return sorted(name for name in found if name.split("/")[0] not in UNLISTED)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -71,6 +74,8 @@ def problems(folder: Path, manifest_sha256: str | None = None) -> list[tuple[str
     `manifest_sha256` is what the manifest itself has to hash to, if that is known. Empty if all
     is well. Reads every byte.
     """
+    if not (folder / MANIFEST_FILE).exists():
+        return [(MANIFEST_FILE, "is missing")]
     try:
         manifest = read_manifest(folder)
     except RegistryError as e:
@@ -79,6 +84,8 @@ def problems(folder: Path, manifest_sha256: str | None = None) -> list[tuple[str
     if manifest_sha256 is not None and sha256_file(folder / MANIFEST_FILE) != manifest_sha256:
         found.append((MANIFEST_FILE, "is not the manifest that was registered"))
     listed, present = manifest["files"], set(content(folder))
+    if manifest["kind"] != "board" and (folder / PROFILE_FOLDER).exists():
+        found.append((PROFILE_FOLDER, "is not listed in the manifest"))
     found += [(name, "is missing") for name in listed.keys() - present]
     found += [(name, "is not listed in the manifest") for name in present - listed.keys()]
     for name in present & listed.keys():

@@ -8,17 +8,18 @@ all its tags, so that a killed run leaves none.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinydeploy.errors import RegistryError, UsageError
 from tinydeploy.lineage import Lineage
-from tinydeploy.registry import history, overview, schema
+from tinydeploy.names import require_name
+from tinydeploy.registry import layers, overview, renewal, schema, selecting
 from tinydeploy.registry.boards import board_row
-from tinydeploy.registry.choice import changes
 from tinydeploy.registry.database import RunRow, VersionRow
-from tinydeploy.registry.descriptions import describe_model, describe_version
+from tinydeploy.registry.descriptions import describe_model
 from tinydeploy.registry.files import (
     MODEL_FOLDER,
     copy_board,
@@ -27,11 +28,10 @@ from tinydeploy.registry.files import (
     write_variant,
 )
 from tinydeploy.registry.folder import ENVIRONMENT, MlflowFolder
-from tinydeploy.registry.history import Event
-from tinydeploy.registry.manifest import SIGNATURE_FILE
+from tinydeploy.registry.manifest import MANIFEST_FILE
 from tinydeploy.registry.mlmodel import MODEL_FILE
 from tinydeploy.registry.reading import RegistryReader
-from tinydeploy.registry.schema import TAG_MANIFEST, Row
+from tinydeploy.registry.schema import TAG_MANIFEST, Input, Row
 from tinydeploy.registry.view import View
 from tinydeploy.registry.writer import Fill, Writer
 from tinydeploy.types import (
@@ -46,10 +46,6 @@ from tinydeploy.types import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-
-_AGREEMENTS = 5
-"""How often a choice is looked at again on a server, where others may choose at the same time."""
 
 
 class MlflowRegistry(RegistryReader):
@@ -73,7 +69,7 @@ class MlflowRegistry(RegistryReader):
         with all that lies behind the version already, as another registry wrote it.
         Raises RegistryError, and UsageError if the evaluation is of another model.
         """
-        schema.require_name("registered model", name)
+        require_name("registered model", name)
         if evaluation.model_sha256 != artifact.sha256:
             raise UsageError(
                 "the evaluation is of another model than the artifact",
@@ -91,6 +87,7 @@ class MlflowRegistry(RegistryReader):
             writer = Writer(client, self.place, name)
             row = schema.variant_row(source, artifact, evaluation, data)
             tags = schema.version_tags(artifact, evaluation, data)
+            inputs = schema.variant_inputs(source, data)
 
             def fill(folder: Path, run_id: str) -> Mapping[str, str]:
                 if files:
@@ -99,18 +96,24 @@ class MlflowRegistry(RegistryReader):
                 return write_variant(folder, run_id, source, artifact, evaluation, data, made)
 
             if found:
-                self._renew(writer, found, row, tags, data, fill)
+                renewal.renew(self, writer, found, tags, inputs, fill)
                 return found.version
-            return self._create_version(writer, row, tags, data, fill)
+            return self._create_version(writer, row, tags, inputs, fill)
 
     def _is_complete(self, name: str, found: VersionRow, content: str) -> bool:
         """True if the version says the same and its model has not been deleted."""
-        return found.tags.get(schema.TAG_CONTENT) == content and self.place.has(
-            name, found.run_id, f"{MODEL_FOLDER}/{MODEL_FILE}"
+        try:
+            tags = schema.current_tags(found.tags)
+        except (ValueError, KeyError, TypeError):  # edited by hand: it is written anew
+            return False
+        folders = {"", f"{tags[schema.STATES]}/" if schema.STATES in tags else ""}
+        return tags.get(schema.TAG_CONTENT) == content and all(
+            self.place.has(name, found.run_id, f"{folder}{MODEL_FOLDER}/{MODEL_FILE}")
+            for folder in folders
         )
 
     def _variant_run(
-        self, writer: Writer, row: Row, data: Mapping[str, Any], fill: Fill
+        self, writer: Writer, row: Row, inputs: Sequence[Input], fill: Fill
     ) -> tuple[str, str]:
         """The finished run behind a version, made now or left by a process killed after it.
 
@@ -123,18 +126,18 @@ class MlflowRegistry(RegistryReader):
             if same and run.status == "FINISHED":
                 return run.run_id, run.row.tags[TAG_MANIFEST]
             writer.give_up(run.run_id)
-        return writer.run(row.params["variant"], row, fill, data)
+        return writer.run(row.params["variant"], row, fill, inputs)
 
     def _create_version(
         self,
         writer: Writer,
         row: Row,
         tags: Mapping[str, str],
-        data: Mapping[str, Any],
+        inputs: Sequence[Input],
         fill: Fill,
     ) -> str:
         client, name = writer.client, writer.experiment
-        run_id, manifest_sha256 = self._variant_run(writer, row, data, fill)
+        run_id, manifest_sha256 = self._variant_run(writer, row, inputs, fill)
         if name not in self.models():
             _create_model(client, name)
         source = f"{self.place.artifact_uri(name, run_id)}/{MODEL_FOLDER}"
@@ -158,28 +161,6 @@ class MlflowRegistry(RegistryReader):
         writer.give_up(run_id)
         return first.version
 
-    def _renew(
-        self,
-        writer: Writer,
-        found: VersionRow,
-        row: Row,
-        tags: Mapping[str, str],
-        data: Mapping[str, Any],
-        fill: Fill,
-    ) -> None:
-        """Replace files, metric and description; the content hash last, which makes good a kill."""
-        name, run_id, metric = writer.experiment, found.run_id, tags["metric"]
-        with self.place.filling(name, run_id) as folder:
-            made = fill(folder, run_id)
-        self.place.remove(name, run_id, f"{MODEL_FOLDER}/{SIGNATURE_FILE}")
-        writer.log(run_id, Row(tags={**row.tags, **made}, metrics=row.metrics))
-        writer.log_data(run_id, data)
-        for run in self.database.runs_below(name, run_id, schema.KIND_BOARD):
-            writer.log(run.run_id, Row(metrics={metric: row.metrics[metric]}))
-        tags = {**tags, TAG_MANIFEST: made[TAG_MANIFEST]}
-        for key in (metric, "metric", TAG_MANIFEST, schema.TAG_CONTENT):
-            writer.models.set_model_version_tag(name, found.version, key, tags[key])
-
     # ------------------------------------------------------------ boards
     def record(
         self,
@@ -197,7 +178,7 @@ class MlflowRegistry(RegistryReader):
         folder with all that lies behind the run, as another registry wrote it.
         Raises RegistryError, and UsageError if the build is of another model.
         """
-        schema.require_name("board", build.board)
+        require_name("board", build.board)
         parent = self.get(name, version)
         if build.model_sha256 != parent.model_sha256:
             raise UsageError(
@@ -206,12 +187,12 @@ class MlflowRegistry(RegistryReader):
             )
         row = board_row(parent, build, measurement)
         runs = self._records(name, row)
-        if len(runs) == 1 and _says(runs[0], row, measurement):
+        if len(runs) == 1 and self._is_whole(name, runs[0], row, measurement):
             return runs[0].run_id
         with self.place.locked() as client:
             writer = Writer(client, self.place, name)
             runs = self._records(name, row)  # another process may have been faster
-            if runs and _says(runs[0], row, measurement):
+            if runs and self._is_whole(name, runs[0], row, measurement):
                 run_id = runs[0].run_id
             else:
                 writer.run(
@@ -231,6 +212,35 @@ class MlflowRegistry(RegistryReader):
                     client.delete_run(run.run_id)
             return run_id
 
+    def record_profile(
+        self,
+        name: str,
+        version: str,
+        build: Build,
+        found: Mapping[str, Any],
+        lineage: Lineage | None = None,
+    ) -> None:
+        """Keep what each layer of a registered build takes: `found` is what `profile` prints.
+
+        A newer profile replaces an older one. Raises RegistryError if no run has that build.
+        """
+        owner = self.get(name, version)
+        records = self.only(name, version).of(owner, build.board)
+        record = next((r for r in records if r.build_id == build.build_id), None)
+        if record is None:
+            raise RegistryError(
+                f"version {version} of {name} has no run with the build {build.build_id[:12]}...",
+                hint="register the build first",
+            )
+        with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
+            made = Path(scratch)
+            layers.write_profile(made, record, found, lineage or Lineage())
+            layers.keep(self, name, record, made)
+
+    def _is_whole(self, name: str, run: RunRow, row: Row, measurement: Measurement | None) -> bool:
+        """True if the run says the same and its firmware has not been deleted."""
+        return _says(run, row, measurement) and self.place.has(name, run.run_id, MANIFEST_FILE)
+
     def _records(self, name: str, row: Row) -> list[RunRow]:
         """Finished runs with the key of `row`, the newest first."""
         runs = self.database.runs_with(name, row.tags[schema.TAG_KEY])
@@ -242,57 +252,25 @@ class MlflowRegistry(RegistryReader):
     ) -> None:
         """Point the alias `<board>` at the chosen version and tag it; remove it if none is.
 
-        The runs of all candidates get the reason, and the descriptions in the MLflow UI are
-        brought up to date. `constraints` are kept with the objective. Only what differs is
-        written, the alias last. Raises RegistryError, also if the chosen one is not registered.
+        The runs of all candidates get the reason (of many the nearest, see `scope.FAR`), and the
+        descriptions in the MLflow UI are brought up to date. `constraints` are kept with the
+        objective. Only what differs is written, the alias last. Raises RegistryError, also if the
+        chosen one is not registered.
         """
-        schema.require_name("board", selection.board)
-        if self._up_to_date(name, selection, constraints):
-            return
-        with self.place.locked() as client:
-            writer = Writer(client, self.place, name)
-            for _ in range(_AGREEMENTS):
-                wanted = changes(self._glance(name, selection), selection, constraints)
-                if wanted.nothing:
-                    break
-                wanted.apply(writer)
-                if self.place.exclusive:
-                    break
-            view = self._glance(name, selection)
-            if event := _new_event(view, selection.board, self._events(view, selection.board)):
-                history.append(writer, event)
-            self.describe(writer, view)
-
-    def _up_to_date(self, name: str, selection: Selection, constraints: Constraints | None) -> bool:
-        if selection.chosen is None and name not in self.models():
-            return True  # nothing registered, nothing chosen
-        view = self._glance(name, selection) if name in self.models() else View(name)
-        return (
-            changes(view, selection, constraints).nothing
-            and not _stale_descriptions(view)
-            and not _new_event(view, selection.board, self._events(view, selection.board))
-        )
-
-    def _glance(self, name: str, selection: Selection) -> View:
-        """What a selection is about."""
-        versions = [c.version for c in selection.candidates if c.version]
-        return self.glance(name, selection.board, versions)
-
-    def _events(self, view: View, board: str) -> list[Event]:
-        return history.events(self.database, view.name, board)
+        selecting.select(self, name, selection, constraints)
 
     def describe(self, writer: Writer, view: View) -> None:
         """Bring the descriptions in the MLflow UI up to date."""
-        models, name = writer.models, view.name
-        for version, text in _stale_descriptions(view).items():
-            if version:
-                models.update_model_version(name, version, text)
-            else:
-                self.place.describe(writer.client, name, text)
+        texts = selecting.stale_descriptions(view, describe_model(view))
+        if texts:
+            self.place.describe(writer.client, view.name, texts)
 
     def publish(self, name: str) -> None:
         """Bring what the MLflow UI shows of a model at a glance up to date: see `overview`."""
         overview.publish(self, name)
+
+    def send_first(self) -> None:
+        """Deliver what waits for a server, before something newer is written."""
 
     def require_delivered(self) -> None:
         """Raise UnreachableError if something still waits to be sent to a server."""
@@ -313,27 +291,6 @@ def _create_model(client: MlflowClient, name: str) -> None:
     except MlflowException as e:
         if e.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-
-
-def _new_event(view: View, board: str, events: list[Event]) -> Event | None:
-    """What the history does not tell yet about where the alias of a board points."""
-    version = view.aliases.get(board, "")
-    choices = [e for e in events if e.what in (*history.CHOICES, "none")]
-    if (choices[-1].version if choices else "") == version:
-        return None
-    for v in view.versions:
-        if v.version == version:
-            run_id = v.selected.get(board, "")
-            build_id = next((r.build_id for r in view.of(v, board) if r.run_id == run_id), "")
-            return Event(board, "selected", version, v.variant, run_id, build_id)
-    return Event(board, "none")
-
-
-def _stale_descriptions(view: View) -> dict[str, str]:
-    """Version (or "" for the registered model) -> the text that should be there."""
-    wanted = {v.version: (v.description, describe_version(view, v)) for v in view.versions}
-    wanted[""] = (view.description, describe_model(view))
-    return {version: new for version, (old, new) in wanted.items() if old != new}
 
 
 def ui_links(root: Path, server: str) -> dict[str, str]:

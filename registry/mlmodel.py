@@ -28,10 +28,10 @@ import numpy as np
 from tinydeploy import tflite
 from tinydeploy.errors import RegistryError
 from tinydeploy.graph import Graph, Tensor
+from tinydeploy.mlflow import FLAVOR_NAME
 from tinydeploy.store import sha256_file, write_atomic, write_json
 from tinydeploy.types import Artifact, from_json, to_json
 
-FLAVOR = "tinydeploy"
 FLAVOR_VERSION = "1"
 MODEL_FILE = "model.tflite"
 SIDECAR_FILE = "artifact.json"
@@ -90,7 +90,7 @@ def write_model_folder(
     _save_example(
         described, example(graph) if input_example is None else input_example, str(folder)
     )
-    described.flavors[FLAVOR] = flavor
+    described.flavors[FLAVOR_NAME] = flavor
     described.flavors["python_function"] = {
         "loader_module": LOADER,
         "python_version": python,

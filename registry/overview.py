@@ -6,6 +6,7 @@ the list of runs, `boards` (columns) and `charts`, which the UI opens by their l
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,27 +34,26 @@ if TYPE_CHECKING:
     from tinydeploy.registry.mlflow import MlflowRegistry
 
 VIEWS = ("boards", "charts")
+MOST = 300
+"""Of more variants than these the plots of a board show so many: what is selected, the Pareto
+front, and the smallest."""
 _SHARED = "mlflow.sharedViewState."
 
 
 def publish(registry: MlflowRegistry, name: str) -> None:
     """Bring plots, views and the run above all variants up to date; nothing if they are."""
-    view = registry.view(name)
+    view, variants = _drawn(registry, name)
     points = charts.pareto(view)
     if not points:
         return
     content = sha256_json([LAYOUT, points])
     above = _finished(registry.database.runs(name, KIND_DEPLOYMENT))
-    homeless = [
-        r.run_id
-        for r in registry.database.runs(name, KIND_VARIANT)
-        if r.row.tags.get(TAG_PARENT) not in {a.run_id for a in above}
-    ]
+    homeless = registry.database.homeless(name, KIND_VARIANT, [a.run_id for a in above])
     if len(above) == 1 and above[0].row.tags.get(TAG_CONTENT) == content and not homeless:
         return
     with registry.place.locked() as client:
         writer = Writer(client, registry.place, name)
-        row = _row(name, view, points, content)
+        row = _row(view, variants, points, content)
 
         def fill(folder: Path, _: str) -> dict[str, str]:
             charts.write_pareto(folder, points)
@@ -71,8 +71,9 @@ def publish(registry: MlflowRegistry, name: str) -> None:
             run_id = above[0].run_id  # others may have been at it: the newest stays
         for old in above[1:]:
             client.delete_run(old.run_id)
-        for homeless_id in homeless if len(above) == 1 else _all(registry, name):
-            writer.log(homeless_id, Row(tags={TAG_PARENT: run_id}))
+        moved = homeless if len(above) == 1 else _all(registry, name)
+        if moved:
+            registry.place.tag_runs(client, {moved_id: {TAG_PARENT: run_id} for moved_id in moved})
         for key, state in views(view.current[0].metric).items():
             client.set_experiment_tag(writer.experiment_id, f"{_SHARED}{key}", json.dumps(state))
 
@@ -87,7 +88,19 @@ def _finished(runs: list[RunRow]) -> list[RunRow]:
     return sorted(found, key=lambda r: (r.start_time, r.run_id), reverse=True)
 
 
-def _row(name: str, view: View, points: Mapping[str, Any], content: str) -> Row:
+def _drawn(registry: MlflowRegistry, name: str) -> tuple[View, int]:
+    """What the plots show, and how many variants there are: of many only some, see `MOST`."""
+    digest = registry.database.digest(name)
+    if digest is None or len(digest.variants) <= MOST:
+        view = registry.view(name)
+        return view, len(view.current)
+    wanted = digest.telling(MOST)
+    view = registry.glance(name, "", wanted)  # with what aliases point to
+    versions = tuple(v for v in view.versions if int(v.version) in wanted)
+    return dataclasses.replace(view, versions=versions), len(digest.variants)
+
+
+def _row(view: View, variants: int, points: Mapping[str, Any], content: str) -> Row:
     tags = {
         TAG_LAYOUT: LAYOUT,
         TAG_KIND: KIND_DEPLOYMENT,
@@ -95,7 +108,7 @@ def _row(name: str, view: View, points: Mapping[str, Any], content: str) -> Row:
         TAG_CONTENT: content,
         "mlflow.note.content": view.description,
     }
-    return Row(tags, {}, {"variants": float(len(view.current)), "boards": float(len(points))})
+    return Row(tags, {}, {"variants": float(variants), "boards": float(len(points))})
 
 
 def views(metric: str) -> dict[str, dict[str, Any]]:

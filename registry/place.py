@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +11,8 @@ from tinydeploy.registry.database import ModelRow, RunRow, VersionRow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from tinydeploy.registry.digest import Digest
 
 FRESH = "as it is now"
 """A state that is never taken from a copy."""
@@ -26,12 +28,14 @@ class Reader(Protocol):
     def model(self, name: str) -> ModelRow | None:
         """A registered model with all its versions, or None."""
 
-    def glance(self, name: str, board: str, versions: Sequence[str]) -> ModelRow | None:
-        """A registered model with the versions that a selection for a board is about: see `view`.
+    def glance(self, name: str, board: str, versions: Collection[int]) -> ModelRow | None:
+        """A registered model with some versions: those named, and what the board points to."""
 
-        Those named, the newest of each variant, and all that an alias, a pin or a tag of the
-        board points to.
-        """
+    def rejections(self, name: str, board: str) -> dict[int, str]:
+        """Version -> why it was not built for a board, as its tag says."""
+
+    def digest(self, name: str) -> Digest | None:
+        """The figures of all current variants; None if there is no such model, or no digest."""
 
     def models(self) -> list[str]:
         """Names of all registered models."""
@@ -60,11 +64,17 @@ class Reader(Protocol):
     def runs_of(self, experiment: str, parents: Sequence[str], kind: str) -> list[RunRow]:
         """Child runs of one kind of several runs, the newest first."""
 
+    def runs_selected(self, experiment: str, board: str) -> list[RunRow]:
+        """Runs on a board that are tagged as what it shall run, the newest first."""
+
+    def homeless(self, experiment: str, kind: str, parents: Sequence[str]) -> list[str]:
+        """Ids of the runs of one kind that are below none of these."""
+
     def unfinished(self, experiment: str) -> list[RunRow]:
         """Runs that were begun and not ended."""
 
-    def deleted(self, experiment: str) -> Sequence[str]:
-        """Ids of the deleted runs."""
+    def registered_elsewhere(self, name: str, run_ids: Collection[str]) -> set[str]:
+        """Those of the runs of which another registered model has a version."""
 
 
 class Place(Protocol):
@@ -82,6 +92,9 @@ class Place(Protocol):
 
     def locked(self) -> AbstractContextManager[MlflowClient]:
         """MLflow's client for writing, all errors translated."""
+
+    def changing(self) -> AbstractContextManager[None]:
+        """One command: should a server go, the message says what it has changed until then."""
 
     def local_folders(self) -> list[Path]:
         """Folders of this machine in which files are staged."""
@@ -104,14 +117,17 @@ class Place(Protocol):
     def filling(self, experiment: str, run_id: str) -> AbstractContextManager[Path]:
         """What is written into this folder becomes artifacts of the run."""
 
-    def describe(self, client: MlflowClient, name: str, text: str) -> None:
-        """The description of a registered model."""
+    def describe(self, client: MlflowClient, name: str, texts: Mapping[str, str]) -> None:
+        """Descriptions: version -> text, "" for the registered model itself."""
+
+    def tag_runs(self, client: MlflowClient, tags: Mapping[str, Mapping[str, str]]) -> None:
+        """Tags of runs: run id -> key -> value."""
 
     def put(self, experiment: str, run_id: str, file: Path, path: str) -> None:
         """Make a file, which may be the artifact itself, an artifact of a run."""
 
     def remove(self, experiment: str, run_id: str, path: str) -> None:
-        """Remove a file from the artifacts of a run, if it is there."""
+        """Remove a file or a folder from the artifacts of a run, if it is there."""
 
     def discard_artifacts(self, experiment: str, run_id: str) -> None:
         """Remove the artifacts of a run."""

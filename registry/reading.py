@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from tinydeploy.errors import RegistryError, UsageError
@@ -44,8 +44,8 @@ class RegistryReader:
         """Versions, runs and choices of a registered model. Raises RegistryError if unknown."""
         return self._known(name, read_view(self.database, name))
 
-    def glance(self, name: str, board: str, versions: Sequence[str] = ()) -> View:
-        """As `view`, with only what a selection for a board is about: see `view.read_glance`."""
+    def glance(self, name: str, board: str, versions: Collection[int] = ()) -> View:
+        """As `view`, with some versions: those named, and what the board points to."""
         return self._known(name, read_glance(self.database, name, board, versions))
 
     def only(self, name: str, version: str) -> View:
@@ -85,13 +85,18 @@ class RegistryReader:
 
     def candidates(
         self, name: str, board: str, engine: str | None = None, optimize: str | None = None
-    ) -> list[Candidate]:
+    ) -> Sequence[Candidate]:
         """What selection needs to choose again for a board, from what is registered."""
-        return self.glance(name, board).candidates(board, engine, optimize)
+        digest = self.database.digest(name)
+        if digest is None:
+            return self.view(name).candidates(board, engine, optimize)
+        from tinydeploy.registry.table import RegisteredCandidates  # with numpy
+
+        return RegisteredCandidates(digest, board, engine, optimize)
 
     def selection(self, name: str, board: str) -> Selection | None:
         """The last selection for a board, or None."""
-        return self.glance(name, board).selection(board)
+        return self.view(name).selection(board)
 
     def artifact(self, name: str, version: str) -> Artifact:
         """The model of a version. Raises RegistryError if its file is gone or was changed."""
@@ -100,11 +105,16 @@ class RegistryReader:
 
     def _file(self, version: VersionRecord, path: str) -> Path:
         """An artifact of a version's run, where it can be read."""
-        return self.place.read(version.name, version.run_id, path, version.content)
+        where = f"{version.folder}/{path}" if version.folder else path
+        return self.place.read(version.name, version.run_id, where, version.content)
 
     def run_folder(self, name: str, run_id: str) -> Path:
         """All artifacts of a run as they are now: on a server they are fetched once more."""
         return self.place.read(name, run_id, "", FRESH)
+
+    def state_folder(self, version: VersionRecord) -> Path:
+        """The folder with the evaluation and the model folder of a version, as they are now."""
+        return self.run_folder(version.name, version.run_id) / version.folder
 
     def evaluation(self, name: str, version: str) -> Evaluation:
         """The evaluation behind a version's metric, with the result of every sample.

@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinydeploy.errors import UsageError
 from tinydeploy.registry.database import ModelRow, RunRow, VersionRow
 from tinydeploy.registry.failures import translated
-from tinydeploy.registry.schema import EXPERIMENT_MARK, TAG_KEY, TAG_KIND, TAG_PARENT, Row
+from tinydeploy.registry.schema import (
+    EXPERIMENT_MARK,
+    KIND_BOARD,
+    REJECTED,
+    SELECTED,
+    TAG_KEY,
+    TAG_KIND,
+    TAG_PARENT,
+    Row,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _PAGE = 1000
+_IDS = 50
+"""Run ids in one question, which is part of a URL."""
 _ENDED = ("FINISHED", "FAILED", "KILLED")
 
 
 class ServerDatabase:
     """What an MLflow server answers. Raises UnreachableError if it does not."""
 
-    def __init__(self, url: str, client: Callable[[], MlflowClient]) -> None:
-        """`client` opens MLflow's client, which takes seconds: only when something is asked."""
+    def __init__(
+        self, url: str, client: Callable[[], MlflowClient], told: Callable[[], str] = str
+    ) -> None:
+        """`client` opens MLflow's client, which takes seconds: only when something is asked.
+
+        `told` says what the present command has changed, if the server does not answer.
+        """
         self.path = url
-        self._client = client
+        self._client, self._told = client, told
 
     def model(self, name: str) -> ModelRow | None:
         """A registered model, or None."""
-        with translated(self.path):
+        with translated(self.path, self._told):
             model = self._registered(name)
             if model is None:
                 return None
@@ -40,9 +56,19 @@ class ServerDatabase:
                 versions=tuple(self._versions(f"name = {_quoted(name)}")),
             )
 
-    def glance(self, name: str, board: str, versions: Sequence[str]) -> ModelRow | None:
+    def glance(self, name: str, board: str, versions: Collection[int]) -> ModelRow | None:
         """A registered model; a server has no cheaper answer than all versions."""
         return self.model(name)
+
+    def digest(self, name: str) -> None:
+        """None: a server does not tell what was changed since."""
+
+    def rejections(self, name: str, board: str) -> dict[int, str]:
+        """Version -> why it was not built for a board, as its tag says."""
+        key = f"{REJECTED}.{board}"
+        with translated(self.path, self._told):
+            found = self._versions(f"name = {_quoted(name)} AND tags.`{key}` LIKE '%'")
+            return {int(v.version): v.tags[key] for v in found}
 
     def _registered(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
@@ -56,12 +82,12 @@ class ServerDatabase:
 
     def models(self) -> list[str]:
         """Names of all registered models."""
-        with translated(self.path):
+        with translated(self.path, self._told):
             return sorted(m.name for m in _pages(self._client().search_registered_models))
 
     def experiments(self) -> list[str]:
         """Names of the experiments that tinydeploy writes to."""
-        with translated(self.path):
+        with translated(self.path, self._told):
             found = list(_pages(self._client().search_experiments))
             return sorted(e.name for e in found if EXPERIMENT_MARK.items() <= e.tags.items())
 
@@ -72,7 +98,7 @@ class ServerDatabase:
 
     def versions_of(self, name: str, model_sha256: str, recipe: str) -> list[VersionRow]:
         """All versions of a model that are this variant, the oldest first."""
-        with translated(self.path):
+        with translated(self.path, self._told):
             return self._versions(
                 f"name = {_quoted(name)} AND tags.model_sha256 = {_quoted(model_sha256)} "
                 f"AND tags.recipe = {_quoted(recipe)}"
@@ -82,7 +108,7 @@ class ServerDatabase:
         """One version, or None."""
         if not re.fullmatch(r"\d+", version, flags=re.ASCII):
             return None
-        with translated(self.path):
+        with translated(self.path, self._told):
             found = self._versions(f"name = {_quoted(name)} AND version_number = {version}")
             return found[0] if found else None
 
@@ -112,19 +138,36 @@ class ServerDatabase:
         wanted = set(parents)
         return [r for r in self.runs(experiment, kind) if r.row.tags.get(TAG_PARENT) in wanted]
 
+    def runs_selected(self, experiment: str, board: str) -> list[RunRow]:
+        """Runs on a board that are tagged as what it shall run, the newest first."""
+        return self._runs(
+            experiment,
+            f"tags.`{TAG_KIND}` = '{KIND_BOARD}' AND tags.`selection` = '{SELECTED}' "
+            f"AND tags.`board` = {_quoted(board)}",
+        )
+
+    def homeless(self, experiment: str, kind: str, parents: Sequence[str]) -> list[str]:
+        """Ids of the runs of one kind that are below none of these."""
+        found = self.runs(experiment, kind)
+        return [r.run_id for r in found if r.row.tags.get(TAG_PARENT) not in parents]
+
     def unfinished(self, experiment: str) -> list[RunRow]:
         """Runs that were begun and not ended."""
         open_states = " AND ".join(f"attributes.status != '{s}'" for s in _ENDED)
         return self._runs(experiment, open_states)
 
-    def deleted(self, experiment: str) -> list[str]:
-        """Ids of the deleted runs."""
-        return [r.run_id for r in self._runs(experiment, "", "DELETED_ONLY")]
+    def registered_elsewhere(self, name: str, run_ids: Collection[str]) -> set[str]:
+        """Those of the runs of which another registered model has a version."""
+        wanted, found = sorted(run_ids), set()
+        with translated(self.path, self._told):
+            for i in range(0, len(wanted), _IDS):
+                some = ", ".join(map(_quoted, wanted[i : i + _IDS]))
+                condition = f"name != {_quoted(name)} AND run_id IN ({some})"
+                found |= {v.run_id for v in self._versions(condition)}
+        return found
 
-    def _runs(self, experiment: str, condition: str, view: str = "ACTIVE_ONLY") -> list[RunRow]:
-        from mlflow.entities import ViewType
-
-        with translated(self.path):
+    def _runs(self, experiment: str, condition: str) -> list[RunRow]:
+        with translated(self.path, self._told):
             client = self._client()
             found = client.get_experiment_by_name(experiment)
             if found is None:
@@ -133,7 +176,6 @@ class ServerDatabase:
                 client.search_runs,
                 experiment_ids=[found.experiment_id],
                 filter_string=condition,
-                run_view_type=getattr(ViewType, view),
                 order_by=["attributes.end_time DESC", "attributes.start_time DESC"],
                 max_results=_PAGE,
             )

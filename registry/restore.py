@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tinydeploy.errors import RegistryError
+from tinydeploy.registry import layers
 from tinydeploy.registry.bundle import CHOICE_FILE, FIRMWARE_FOLDER
 from tinydeploy.registry.files import EVALUATION_FILE, MEASUREMENT_FILE, MODEL_FOLDER
-from tinydeploy.registry.manifest import read_manifest
+from tinydeploy.registry.manifest import PROFILE_FOLDER, read_manifest
 from tinydeploy.registry.mlflow import MlflowRegistry
 from tinydeploy.registry.mlmodel import read_model_folder
 from tinydeploy.registry.schema import TAG_SIGNED_BY, read_selection_tag
@@ -54,10 +55,13 @@ def restore(registry: MlflowRegistry, folder: Path, build: Build, name: str = ""
             f"the bundle describes nothing that can be registered: {e!r}",
             hint="it was written by another version: export it again",
         ) from e
-    version = registry.register(name, source, artifact, evaluation, data, files=folder)
-    run_id = registry.record(name, version, build, found, files=firmware)
-    _note_signatures(registry, name, version, run_id)
-    selected = _select(registry, name, build.board, run_id, made) if made else False
+    with registry.place.changing():
+        version = registry.register(name, source, artifact, evaluation, data, files=folder)
+        run_id = registry.record(name, version, build, found, files=firmware)
+        _keep_profile(registry, name, run_id, firmware / PROFILE_FOLDER)
+        _note_signatures(registry, name, version, run_id)
+        selected = _select(registry, name, build.board, run_id, made) if made else False
+        registry.require_delivered()
     return Imported(name, version, run_id, build.board, selected)
 
 
@@ -77,10 +81,17 @@ def _select(registry: MlflowRegistry, name: str, board: str, run_id: str, made: 
     return registry.view(name).aliases.get(board) == version.version
 
 
+def _keep_profile(registry: MlflowRegistry, name: str, run_id: str, files: Path) -> None:
+    """The profile of a bundle, if the run was there before and has none."""
+    record = next(r for r in registry.view(name).records if r.run_id == run_id)
+    if files.is_dir() and not record.profile_sha256:
+        layers.keep(registry, name, record, files)
+
+
 def _note_signatures(registry: MlflowRegistry, name: str, version: str, run_id: str) -> None:
     """Say by whom model and firmware are signed, so that a removed signature is noticed."""
     found = registry.get(name, version)
-    model = check_signature(registry.run_folder(name, found.run_id) / MODEL_FOLDER)
+    model = check_signature(registry.state_folder(found) / MODEL_FOLDER)
     board = check_signature(registry.run_folder(name, run_id))
     if model.key_id or board.key_id:
         with registry.place.locked() as client:

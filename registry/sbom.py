@@ -37,13 +37,14 @@ def sbom(
     def hashes(sha256: str) -> list[Any]:
         return [HashType(alg=HashAlgorithm.SHA_256, content=sha256)] if sha256 else []
 
-    def component(kind: Any, label: str, sha256: str = "", **more: Any) -> Any:
-        ref = f"{kind.value}:{label}"
+    def component(kind: Any, ref: str, label: str, sha256: str = "", **more: Any) -> Any:
+        ref = f"{ref}:{label}"  # what it is for is part of it: a model may be called as its source
         return Component(name=label, type=kind, bom_ref=ref, hashes=hashes(sha256), **more)
 
     engine = board["engine"]
     firmware = component(
         ComponentType.FIRMWARE,
+        "firmware",
         f"{name}-{board['board']}",
         board["firmware_sha256"],
         version=version,
@@ -53,10 +54,11 @@ def sbom(
         ],
     )
     weights = component(
-        ComponentType.MACHINE_LEARNING_MODEL, name, model["model_sha256"], version=version
+        ComponentType.MACHINE_LEARNING_MODEL, "model", name, model["model_sha256"], version=version
     )
     kernels = component(
         ComponentType.LIBRARY,
+        "kernels",
         f"tinydeploy-{engine['name']}",
         engine["sha256"],
         version=board["tools"].get("tinydeploy"),
@@ -65,20 +67,24 @@ def sbom(
     compiler_name, _, compiler_version = board["compiler"].partition(" ")
     compiler = component(
         ComponentType.APPLICATION,
+        "compiler",
         compiler_name,
         version=compiler_version or None,
     )
     source = model["source"]
     trained = component(
-        ComponentType.MACHINE_LEARNING_MODEL, f"{source['name']} (source)", source["sha256"]
+        ComponentType.MACHINE_LEARNING_MODEL,
+        "source",
+        f"{source['name']} (source)",
+        source["sha256"],
     )
     data = [
-        component(ComponentType.DATA, key, entry["sha256"])
+        component(ComponentType.DATA, "data", key, entry["sha256"])
         for key, entry in sorted(model.get("data", {}).items())
     ]
     tools = [
-        component(ComponentType.APPLICATION, key, version=value)
-        for key, value in sorted({**model["tools"], **board["tools"]}.items())
+        component(ComponentType.APPLICATION, f"tool@{value}", key, version=value)
+        for key, value in sorted({*model["tools"].items(), *board["tools"].items()})
     ]
     bom = Bom(
         components=[weights, trained, kernels, compiler, *data, *tools],

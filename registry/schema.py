@@ -14,6 +14,7 @@ tag `selection.<board>` on the registered model: objective and constraints, as J
 tag `rejected.<board>` on a version that has no run on the board: why not
 tag `manifest_sha256`  on a version and on a run of kind `board`: the hash of its manifest
 tag `signed_by`        on both, once signed: the id of the key
+tag `profile_sha256`   on a run of kind `board`, once profiled: the hash of that manifest
 tag `reason`           on every run of kind `board`: why it was chosen, or why not
 =====================  ===========================================================================
 
@@ -25,12 +26,12 @@ number comes from: "measured", "emulated" or "estimated" (see design: every numb
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from tinydeploy.errors import RegistryError, UsageError
+from tinydeploy.errors import RegistryError
 from tinydeploy.store import sha256_json
 from tinydeploy.types import (
     Artifact,
@@ -53,6 +54,13 @@ TAG_WRITER = "tinydeploy.writer"
 TAG_PARENT = "mlflow.parentRunId"
 TAG_MANIFEST = "manifest_sha256"
 TAG_SIGNED_BY = "signed_by"
+TAG_PROFILE = "profile_sha256"
+TAG_STATE = "tinydeploy.state"
+"""On a version that was evaluated anew: which folder holds, and what it says (JSON); see `renewal`.
+With a dot and a key behind it, on the run: a folder that was begun."""
+STATES = "states"
+UNFINISHED = "unfinished"
+"""Begins the tag of a profile that is being written: when that was begun and by whom follow."""
 
 KIND_VARIANT = "variant"
 KIND_BOARD = "board"
@@ -62,6 +70,8 @@ KIND_DEPLOYMENT = "deployment"
 EXPERIMENT_MARK = {"tinydeploy.kind": "experiment"}
 """The tag of the experiments that tinydeploy writes to."""
 
+SOURCE = "source"
+"""The context of the model that a variant was made from."""
 SELECTED = "selected"
 REJECTED = "rejected"
 PINNED = "pinned"
@@ -79,10 +89,26 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Input:
+    """What a variant was made from or judged by, as MLflow logs data sets.
+
+    `uri` is where it lay when it was used, "" if that is not known; `context` is "source", or what
+    the data was used for; `facts` are MLflow's profile of it.
+    """
+
+    name: str
+    sha256: str
+    uri: str
+    context: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class VersionRecord:
     """A model version, read back. `selected` maps boards to the chosen run, `rejected` to why.
 
-    `content` is the hash of all that can change about it.
+    `content` is the hash of all that can change about it; `folder` is where its files lie among
+    the artifacts of its run, "" for where they were registered first.
     """
 
     name: str
@@ -103,18 +129,10 @@ class VersionRecord:
     signed_by: str = ""
     deployments: tuple[str, ...] = ()
     content: str = ""
+    folder: str = ""
 
 
 # ---------------------------------------------------------------- names and keys
-def require_name(kind: str, name: str) -> str:
-    r"""`name` if it matches [\w-]+, as the names of models, boards and aliases must."""
-    if not re.fullmatch(r"[\w-]+", name, flags=re.ASCII):
-        raise UsageError(
-            f"{kind} {name!r} is not a name", hint="use letters, digits, underscores and dashes"
-        )
-    return name
-
-
 def variant_name(artifact: Artifact) -> str:
     """What people call the variant: "fashion-small-int8"."""
     return f"{artifact.source_name}-{artifact.recipe}"
@@ -164,6 +182,20 @@ def variant_row(
     return Row(tags, params, metrics)
 
 
+def variant_inputs(source: ModelSource, data: Mapping[str, Mapping[str, Any]]) -> tuple[Input, ...]:
+    """The source model and the data sets of a variant."""
+    uri = "" if source.path == Path() else str(source.path)
+    made = Input(source.name, source.sha256, uri, SOURCE, {"format": source.format})
+    sets = (
+        Input(
+            name, str(d["sha256"]), str(d["path"]), str(d["context"]),
+            {"num_rows": int(d["samples"])},
+        )
+        for name, d in data.items()
+    )  # fmt: skip
+    return (made, *sets)
+
+
 def evaluation_tags(evaluation: Evaluation) -> dict[str, str]:
     """The tags that change when a variant is evaluated anew."""
     return {
@@ -200,6 +232,25 @@ def metric_tags(evaluation: Evaluation) -> dict[str, str]:
     return {evaluation.metric: repr(evaluation.value), "metric": evaluation.metric}
 
 
+def current_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags of a version with what holds since it was evaluated anew, if it was.
+
+    That is told by one tag, `STATES` among the result being its folder. Raises as `read_version`.
+    """
+    if TAG_STATE not in tags:
+        return dict(tags)
+    state = json.loads(tags[TAG_STATE])
+    metric = str(state["metric"])
+    return {
+        **tags,
+        "metric": metric,
+        metric: str(state["value"]),
+        TAG_CONTENT: str(state["content"]),
+        TAG_MANIFEST: str(state["manifest_sha256"]),
+        STATES: str(state["folder"]),
+    }
+
+
 def read_version(
     name: str,
     version: str,
@@ -212,6 +263,7 @@ def read_version(
     if TAG_CONTENT not in tags:
         return None
     try:
+        tags = current_tags(tags)
         return VersionRecord(
             name=name,
             version=version,
@@ -231,8 +283,9 @@ def read_version(
             signed_by=tags.get(TAG_SIGNED_BY, ""),
             deployments=tuple(below(f"{DEPLOYED}.", tags)),
             content=tags[TAG_CONTENT],
+            folder=tags.get(STATES, ""),
         )
-    except (KeyError, ValueError) as e:
+    except (KeyError, ValueError, TypeError) as e:
         raise edited(f"version {version} of {name}", e) from e
 
 

@@ -12,22 +12,24 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from tinydeploy.errors import RegistryError
-from tinydeploy.registry.failures import translated
+from tinydeploy.registry.failures import RunGoneError, translated
 from tinydeploy.registry.folder import import_mlflow
 from tinydeploy.registry.place import FRESH
 from tinydeploy.registry.remote import ServerDatabase
+from tinydeploy.registry.sent import Sent
 from tinydeploy.store import cache_dir, sha256_bytes, staged_directory
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
+_DELETED = "must be in the 'active' state"
 _COLLISIONS = 7
 _COLLIDED = (
     "UniqueViolation",  # PostgreSQL
@@ -52,12 +54,13 @@ class MlflowServer:
     def __init__(self, url: str) -> None:
         self.uri = url.rstrip("/")
         self.shown = without_password(self.uri)
+        self.sent = Sent()
         self._client: MlflowClient | None = None
 
     @property
     def reader(self) -> ServerDatabase:
         """Answers questions over the network."""
-        return ServerDatabase(self.shown, self.client)
+        return ServerDatabase(self.shown, self.client, self.sent.told)
 
     def client(self) -> MlflowClient:
         """MLflow's client of this server."""
@@ -69,14 +72,21 @@ class MlflowServer:
             for store in (
                 self._client._tracking_client.store, self._client._get_registry_client().store,
             ):  # fmt: skip
-                store._call_endpoint = _repeated(store._call_endpoint)
+                store._call_endpoint = self.sent.watched(_repeated(store._call_endpoint))
         return self._client
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[MlflowClient]:
         """The client, with all errors translated. Nothing is locked: others may write as well."""
-        with translated(self.shown):
+        with self.changing(), self._translated():
             yield self.client()
+
+    def changing(self) -> contextlib.AbstractContextManager[None]:
+        """One command: should the server go, the message says what it has changed until then."""
+        return self.sent.command()
+
+    def _translated(self) -> contextlib.AbstractContextManager[None]:
+        return translated(self.shown, self.sent.told)
 
     def local_folders(self) -> list[Path]:
         """Folders of this machine in which files are staged: what was fetched."""
@@ -92,7 +102,7 @@ class MlflowServer:
 
     def has(self, experiment: str, run_id: str, path: str) -> bool:
         """True if the artifacts of a run hold a file."""
-        with translated(self.shown):
+        with self._translated():
             parent = os.path.dirname(path)
             return any(f.path == path for f in self._repository(run_id).list_artifacts(parent))
 
@@ -104,7 +114,7 @@ class MlflowServer:
         key = sha256_bytes(f"{self.uri} {run_id} {path} {state}".encode())[:32]
         folder = cache_dir() / "registry" / key
         if state == FRESH or not folder.is_dir():
-            with translated(self.shown), staged_directory(folder) as scratch:
+            with self._translated(), staged_directory(folder) as scratch:
                 self._repository(run_id).download_artifacts(path, str(scratch))
         return folder / path
 
@@ -113,28 +123,62 @@ class MlflowServer:
         """What is written into this folder becomes artifacts of the run, when the block ends."""
         with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
             yield Path(scratch)
-            self._repository(run_id).log_artifacts(scratch)
+            with self.sent.change(f"artifacts of run {run_id[:8]}"):
+                self._repository(run_id).log_artifacts(scratch)
 
-    def describe(self, client: MlflowClient, name: str, text: str) -> None:
-        """The description of a registered model."""
-        client.update_registered_model(name, text)
+    def describe(self, client: MlflowClient, name: str, texts: Mapping[str, str]) -> None:
+        """Descriptions: version -> text, "" for the registered model itself."""
+        for version, text in texts.items():
+            if version:
+                client._get_registry_client().update_model_version(name, version, text)
+            else:
+                client.update_registered_model(name, text)
+
+    def tag_runs(self, client: MlflowClient, tags: Mapping[str, Mapping[str, str]]) -> None:
+        """Tags of runs: run id -> key -> value. A call a run.
+
+        Raises RunGoneError for a run that another client has deleted.
+        """
+        from mlflow.entities import RunTag
+        from mlflow.exceptions import MlflowException
+
+        for run_id, values in tags.items():
+            try:
+                client.log_batch(run_id, tags=[RunTag(k, v) for k, v in values.items()])
+            except MlflowException as e:
+                if _DELETED not in str(e):
+                    raise
+                raise RunGoneError(
+                    f"{self.shown}: the run {run_id} was deleted", hint="run it again"
+                ) from e
 
     def put(self, experiment: str, run_id: str, file: Path, path: str) -> None:
         """Make a file an artifact of a run."""
-        self._repository(run_id).log_artifact(str(file), os.path.dirname(path) or None)
+        with self.sent.change(f"{path} of run {run_id[:8]}"):
+            self._repository(run_id).log_artifact(str(file), os.path.dirname(path) or None)
 
     def remove(self, experiment: str, run_id: str, path: str) -> None:
-        """Remove a file from the artifacts of a run, if it is there."""
-        if self.has(experiment, run_id, path):
-            self._repository(run_id).delete_artifacts(path)
+        """Remove a file or a folder from the artifacts of a run, if it is there."""
+        files = self._repository(run_id)
+        if any(f.path == path for f in files.list_artifacts(os.path.dirname(path))):
+            with self.sent.change(f"{path} of run {run_id[:8]} is removed"):
+                files.delete_artifacts(path)
 
     def discard_artifacts(self, experiment: str, run_id: str) -> None:
-        """Remove the artifacts of a run that is given up."""
-        self._repository(run_id).delete_artifacts()
+        """Remove the artifacts of a run that is given up, be the run deleted, or gone.
+
+        With the run's folder, by which they would be found again.
+        """
+        with self._translated():
+            found = self.client().get_experiment_by_name(experiment)
+            if found is None:
+                return
+            with self.sent.change(f"artifacts of run {run_id[:8]} are removed"):
+                self._at(found.artifact_location).delete_artifacts(run_id)
 
     def artifact_folders(self, experiment: str) -> list[str]:
         """Run ids for which there are artifacts, whether or not there is such a run."""
-        with translated(self.shown):
+        with self._translated():
             found = self.client().get_experiment_by_name(experiment)
             if found is None:
                 return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -41,7 +41,8 @@ class View:
     @cached_property
     def current(self) -> list[VersionRecord]:
         """The newest version of each variant: an older one was made from another source."""
-        return list({v.variant: v for v in self.versions}.values())
+        newest = {v.variant: v for v in self.versions}
+        return sorted(newest.values(), key=lambda v: int(v.version))
 
     @cached_property
     def pins(self) -> dict[str, str]:
@@ -101,9 +102,13 @@ class View:
                 return _candidate(version, records[0] if records else None)
         return None
 
+    def made(self, board: str) -> tuple[str, Constraints] | None:
+        """Objective and constraints of the last selection for a board; None before the first."""
+        return read_selection_tag(board, self.tags)
+
     def constraints(self, board: str) -> Constraints | None:
         """What the last selection for a board was made under; None before the first."""
-        made = read_selection_tag(board, self.tags)
+        made = self.made(board)
         return made[1] if made else None
 
     def selection(self, board: str) -> Selection | None:
@@ -136,19 +141,17 @@ def read_view(database: Reader, name: str) -> View | None:
     return view_of(model, database.runs(name, KIND_BOARD)) if model else None
 
 
-def read_glance(
-    database: Reader, name: str, board: str, versions: Sequence[str] = ()
-) -> View | None:
-    """As `read_view`, with only what a selection for a board is about.
-
-    The newest version of each variant, those named, and those that the board's aliases, pins and
-    tags point to: a family that was trained a thousand times is read as fast as a new one.
-    """
+def read_glance(database: Reader, name: str, board: str, versions: Collection[int]) -> View | None:
+    """As `read_view`, with some versions: those named, and what the board points to."""
     model = database.glance(name, board, versions)
     if model is None:
         return None
     parents = [v.run_id for v in model.versions]
-    return view_of(model, database.runs_of(name, parents, KIND_BOARD))
+    runs = database.runs_of(name, parents, KIND_BOARD)
+    known = {r.run_id for r in runs}
+    # A run whose version has gone may still be tagged as what the board runs.
+    runs += [r for r in database.runs_selected(name, board) if r.run_id not in known]
+    return view_of(model, runs)
 
 
 def view_of(model: ModelRow, runs: Iterable[RunRow]) -> View:

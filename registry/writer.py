@@ -6,15 +6,16 @@ import contextlib
 import getpass
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinydeploy.errors import RegistryError
 from tinydeploy.registry import process
 from tinydeploy.registry.database import RunRow
+from tinydeploy.registry.failures import is_unreachable
 from tinydeploy.registry.place import Place
-from tinydeploy.registry.schema import EXPERIMENT_MARK, TAG_MANIFEST, TAG_WRITER, Row
+from tinydeploy.registry.schema import EXPERIMENT_MARK, TAG_MANIFEST, TAG_WRITER, Input, Row
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Fill = Callable[[Path, str], Mapping[str, str]]
 """Writes a run's artifacts into a folder, given its id; returns tags, with `manifest_sha256`."""
 
-_DIGEST_LENGTH = 12  # MLflow's own digests are as short; the whole hash is among the run's tags
+_DIGEST_LENGTH = 12  # MLflow's own digests are as short; the profile holds the whole hash
 
 _EXPERIMENT_TAGS = {
     **EXPERIMENT_MARK,
@@ -49,7 +50,7 @@ class Writer:
         name: str,
         row: Row,
         fill: Fill,
-        data: Mapping[str, Mapping[str, Any]] | None = None,
+        inputs: Sequence[Input] = (),
     ) -> tuple[str, str]:
         """A finished run with the artifacts of `fill`; its id and the sha256 of its manifest.
 
@@ -64,16 +65,17 @@ class Writer:
         ).info.run_id
         try:
             self.log(run_id, Row(params=row.params, metrics=row.metrics))
-            if data:
-                self.client.log_inputs(run_id, _dataset_inputs(data))
+            self.log_inputs(run_id, inputs)
             with self.place.filling(self.experiment, run_id) as artifacts:
                 made = fill(artifacts, run_id)
             self.log(run_id, Row(tags=made))
             self.client.set_terminated(run_id)
-        except BaseException:
-            # If even this fails (a full disk), the next writer finds the run unfinished.
-            with contextlib.suppress(Exception):
-                self.give_up(run_id)
+        except BaseException as e:
+            # If even this fails (a full disk), the next writer finds the run unfinished; so it does
+            # where a server is gone, which is not asked and waited for once more.
+            if not is_unreachable(e):
+                with contextlib.suppress(Exception):
+                    self.give_up(run_id)
             raise
         return run_id, made.get(TAG_MANIFEST, "")
 
@@ -89,10 +91,10 @@ class Writer:
             tags=[RunTag(key, value) for key, value in row.tags.items()],
         )
 
-    def log_data(self, run_id: str, data: Mapping[str, Mapping[str, Any]]) -> None:
-        """The data sets that a run used, with their contexts."""
-        if data:
-            self.client.log_inputs(run_id, _dataset_inputs(data))
+    def log_inputs(self, run_id: str, inputs: Sequence[Input]) -> None:
+        """The source model and the data sets that a run used, with their contexts."""
+        if inputs:
+            self.client.log_inputs(run_id, _dataset_inputs(inputs))
 
     def give_up(self, run_id: str) -> None:
         """Delete a run that was not finished, and its artifacts."""
@@ -155,20 +157,20 @@ def _provenance() -> dict[str, str]:
     return tags
 
 
-def _dataset_inputs(data: Mapping[str, Mapping[str, Any]]) -> list[DatasetInput]:
+def _dataset_inputs(inputs: Sequence[Input]) -> list[DatasetInput]:
     """MLflow's description of data sets: the digest is the beginning of our sha256."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     return [
         DatasetInput(
             Dataset(
-                name=name,
-                digest=str(d["sha256"])[:_DIGEST_LENGTH],
+                name=made.name,
+                digest=made.sha256[:_DIGEST_LENGTH],
                 source_type="local",
-                source=json.dumps({"uri": str(d["path"])}),
-                profile=json.dumps({"num_rows": int(d["samples"])}),
+                source=json.dumps({"uri": made.uri}),
+                profile=json.dumps({**made.facts, "sha256": made.sha256}),
             ),
-            [InputTag("mlflow.data.context", str(d["context"]))],
+            [InputTag("mlflow.data.context", made.context)],
         )
-        for name, d in data.items()
+        for made in inputs
     ]

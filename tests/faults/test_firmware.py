@@ -9,6 +9,7 @@ import pytest
 from deployments import SOURCES, make_project, versions
 
 
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize(
     ("fault", "words"),
     [("hang@3", "answer"), ("crash@3", "crashed"), ("exit@3", ""), ("flood@3", "")],

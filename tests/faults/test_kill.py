@@ -28,7 +28,6 @@ def aliases(folder: Path) -> dict[str, str]:
 
 
 def test_killed_at_random_points(project: Project) -> None:
-    start = time.monotonic()
     process = subprocess.Popen(
         project.command(), env=project.environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -46,7 +45,6 @@ def test_killed_at_random_points(project: Project) -> None:
         )  # fmt: skip
     process.kill()
     process.wait()
-    assert time.monotonic() - start < 300
 
     done = project.deploy()
     assert done.returncode == 0, done.stderr
@@ -56,6 +54,7 @@ def test_killed_at_random_points(project: Project) -> None:
     assert aliases(project.folder) == {"loopback": chosen["version"]}
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_an_unchanged_run_does_no_work_twice(project: Project) -> None:
     first = project.deploy()
     assert first.returncode == 0, first.stderr

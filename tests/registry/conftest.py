@@ -1,17 +1,14 @@
-"""An empty registry for each test, and helpers of this folder made importable."""
+"""An empty registry for each test."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 from tinydeploy.registry.folder import MlflowFolder
 from tinydeploy.registry.mlflow import MlflowRegistry
-
-sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

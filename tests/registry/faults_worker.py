@@ -4,15 +4,17 @@
     faults_worker.py first ROOT WORK         the same, killed while the database is made
     faults_worker.py race ROOT WORK N        N processes do the same at the same time
     faults_worker.py crowd ROOT WORK N       N processes, each with a variant of its own
+    faults_worker.py renew ROOT WORK N       N processes evaluate one variant anew, at the same time
     faults_worker.py deploys ROOT WORK SEEDS a whole deployment, killed on the way
     faults_worker.py full ROOT WORK          on a file system of a few MB, filled up more and more
 
-ROOT is a folder, or for race and crowd the URL of a server. Prints one JSON value.
+ROOT is a folder, or for race, crowd and renew the URL of a server. Prints one JSON value.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -27,7 +29,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1] / "faults"))
+sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("faults", "helpers")]
 import family
 from deployments import make_project
 
@@ -116,7 +118,7 @@ def unfound(root: Path | str, name: str, work: Path) -> list[str]:
     hidden = {p for p in work.rglob(".*.*") if p.name != ".lock"}
     staged = staged_left([work], 24)
     missed |= {str(p) for p in hidden - set(staged)}
-    garbage.remove(registry, found, lambda _: None)
+    garbage.remove(registry, found, garbage.Policy(), lambda _: None)
     remove_staged(staged)
     return sorted(missed) + [
         f"still {g.id}" for g in garbage.find(registry, name, garbage.Policy())
@@ -246,6 +248,46 @@ def crowd(root: Path | str, work: Path, n: int) -> Any:
     return {"ends": [died(pid) for pid in pids], "after": look(root)}
 
 
+def renew(root: Path | str, work: Path, n: int) -> Any:
+    """Several processes, each of which evaluates the same variant anew, four times."""
+    everything(root, work)
+
+    def evaluate(i: int) -> None:
+        registry = MlflowRegistry(root)
+        source, artifact, evaluation, data = family.variant(work / str(i))
+        for turn in range(4):
+            value = (1 + i + n * turn) / 100
+            new = dataclasses.replace(evaluation, value=value, metrics={"accuracy": value, "f1": i})
+            registry.register("family", source, artifact, new, data)
+
+    ends = [died(pid) for pid in [forked(partial(evaluate, i)) for i in range(n)]]
+    registry = MlflowRegistry(root)
+    (version,) = registry.view("family").versions
+    (row,) = registry.database.versions_of("family", version.model_sha256, version.recipe)
+    found = registry.evaluation("family", version.version)
+    runs = registry.database.runs("family")
+    oldest = garbage.Policy(hours=0)
+    left = garbage.find(registry, "family", oldest)
+    garbage.remove(registry, left, oldest, lambda _: None)
+    return {
+        "ends": ends,
+        "value": version.value,
+        "evaluation": [found.value, found.metrics["accuracy"]],
+        "tags": [row.tags[k] for k in ("accuracy", "manifest_sha256", "tinydeploy.content")],
+        "holds": [repr(version.value), version.manifest_sha256, version.content],
+        "metrics": sorted(
+            (r.row.tags[TAG_KIND], r.row.metrics["accuracy"])
+            for r in runs
+            if "accuracy" in r.row.metrics
+        ),
+        "f1": [r.row.metrics["f1"] for r in runs if "f1" in r.row.metrics],
+        "expected_f1": found.metrics["f1"],
+        "left": [g.kind for g in left],
+        "still_left": [g.kind for g in garbage.find(registry, "family", oldest)],
+        "after": look(root),
+    }
+
+
 def full(root: Path, work: Path) -> Any:
     """Fill the file system up to some room that is left, register, free it, register."""
     with MlflowRegistry(root).folder.locked():
@@ -274,7 +316,7 @@ def main() -> None:
     more = [int(a) for a in sys.argv[4:]]
     tasks: dict[str, Callable[..., Any]] = {
         "kills": kills, "deploys": deploys, "first": killed_at_first,
-        "race": race, "crowd": crowd, "full": full,
+        "race": race, "crowd": crowd, "renew": renew, "full": full,
     }  # fmt: skip
     if is_url(where):
         print(json.dumps(tasks[task](where, work, *more)))

@@ -83,6 +83,9 @@ def test_no_permission(tmp_path: Path) -> None:
     with pytest.raises(RegistryError) as caught, translated(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/x")
     assert message(caught) == f"{tmp_path}: no permission to write /somewhere/x"
+    with pytest.raises(RegistryError) as caught, translated(tmp_path):
+        raise OSError(errno.EROFS, "Read-only file system", "/somewhere/x")
+    assert message(caught) == f"{tmp_path}: no permission to write /somewhere/x"
 
 
 def test_what_is_ours_or_a_mistake_passes(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_what_is_needed_is_kept(registry: MlflowRegistry, tmp_path: Path) -> Non
         client.set_model_version_tag("family", "4", "deployment.bench", "loopback")
     assert versions(registry) == ["1", "6", "7"]
     before = registry.view("family")
-    remove(registry, find(registry, "family", Policy()), lambda _: None)
+    remove(registry, find(registry, "family", Policy()), Policy(), lambda _: None)
     after = registry.view("family")
     assert [v.version for v in after.versions] == ["2", "3", "4", "5", "8"]
     assert after.aliases == before.aliases
@@ -70,10 +70,11 @@ def test_what_is_needed_is_kept(registry: MlflowRegistry, tmp_path: Path) -> Non
 def test_a_removal_that_is_cut_off_is_found_again(registry: MlflowRegistry, tmp_path: Path) -> None:
     for seed in range(3):
         retrained(registry, tmp_path, seed)
-    whole = find(registry, "family", Policy(rollbacks=0))
+    policy = Policy(rollbacks=0)
+    whole = find(registry, "family", policy)
     assert len(whole) >= 6
-    while garbage := find(registry, "family", Policy(rollbacks=0)):
-        remove(registry, garbage[:1], lambda _: None)  # as if killed after each step
+    while garbage := find(registry, "family", policy):
+        remove(registry, garbage[:1], policy, lambda _: None)  # as if killed after each step
     assert [v.version for v in registry.view("family").versions] == ["3"]
     assert len(registry.place.artifact_folders("family")) == 3  # variant, board, history
 
@@ -99,10 +100,52 @@ def test_what_killed_processes_leave(registry: MlflowRegistry, tmp_path: Path) -
         *(("run", run_id) for run_id in (begun, ended, child)),
         *(("artifacts", run_id) for run_id in (begun, ended, "0" * 32)),
     }
-    remove(registry, find(registry, "family", Policy()), lambda _: None)
+    remove(registry, find(registry, "family", Policy()), Policy(), lambda _: None)
     assert listed(registry) == []
     assert registry.selection("family", BOARD) is not None
     assert (artifacts / "models").is_dir()
+
+
+def test_what_others_registered_or_deleted(registry: MlflowRegistry, tmp_path: Path) -> None:
+    """A run of ours may be another model's version; the run of a version may be deleted."""
+    registered(registry, tmp_path, "int8")
+    used = registry.get("family", "1").run_id
+    with registry.place.locked() as client:
+        experiment = client.get_experiment_by_name("family")
+        tags = {"tinydeploy.kind": "variant", "tinydeploy.key": "x"}
+        theirs = client.create_run(experiment.experiment_id, tags=tags).info.run_id
+        client.set_terminated(theirs)
+        client.create_registered_model("theirs")
+        client.create_model_version("theirs", "file:elsewhere", theirs)
+        client.delete_run(used)
+    folder = registry.folder.artifacts / "family" / theirs / "artifacts"
+    folder.mkdir(parents=True)
+    assert listed(registry) == []
+    with registry.place.locked() as client:
+        client.delete_model_version("theirs", "1")
+    assert set(listed(registry)) == {("run", theirs), ("artifacts", theirs)}
+
+
+def test_what_is_needed_by_now_stays(registry: MlflowRegistry, tmp_path: Path) -> None:
+    """What was listed may be pinned, or get its version, before it is removed."""
+    for seed in range(3):
+        retrained(registry, tmp_path, seed)
+    with registry.place.locked() as client:
+        experiment = client.get_experiment_by_name("family").experiment_id
+        tags = {"tinydeploy.kind": "variant", "tinydeploy.key": "x"}
+        ended = client.create_run(experiment, tags=tags).info.run_id
+        client.set_terminated(ended)
+    policy = Policy(rollbacks=0)
+    found = find(registry, "family", policy)
+    assert {g.id for g in found} >= {"1", "2", ended}
+    Lifecycle(registry).pin("family", BOARD, "1")
+    with registry.place.locked() as client:
+        client.create_model_version("family", "file:elsewhere", ended)
+    remove(registry, found, policy, lambda _: None)
+    assert {v.version for v in registry.view("family").versions} >= {"1", "3"}
+    assert [g.id for g in found if g.kind == "version"] == ["1", "2"]
+    assert registry.artifact("family", "1").sha256 == registry.get("family", "1").model_sha256
+    assert ended in {r.run_id for r in registry.database.runs("family")}
 
 
 def test_a_model_that_never_came_to_a_version(registry: MlflowRegistry) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import family
 import pytest
 from family import BOARD, DATA, build, choose, measurement, registered, variant
 
 from tinydeploy.errors import RegistryError, UsageError
+from tinydeploy.registry.database import Database
+from tinydeploy.registry.integrity import verify
 from tinydeploy.registry.mlflow import MlflowRegistry, ui_command
 from tinydeploy.types import Build, Candidate, Constraints, Selection, from_json
 
@@ -24,8 +30,6 @@ def client_of(registry: MlflowRegistry) -> Any:
 
 def state(registry: MlflowRegistry) -> list[str]:
     """All that is in the database, to compare before and after."""
-    import sqlite3
-
     with sqlite3.connect(registry.folder.database) as connection:
         return list(connection.iterdump())
 
@@ -56,21 +60,31 @@ def test_a_version_holds_the_variant(registry: MlflowRegistry, tmp_path: Path) -
     assert registry.artifact("family", "1").path.read_bytes() == artifact.path.read_bytes()
 
 
-def test_the_data_sets_are_logged(registry: MlflowRegistry, tmp_path: Path) -> None:
-    registry.register("family", *variant(tmp_path))
+def test_source_and_data_sets_are_logged(registry: MlflowRegistry, tmp_path: Path) -> None:
+    source, *more = variant(tmp_path)
+    registry.register("family", source, *more)
     version = registry.get("family", "1")
     inputs = client_of(registry).get_run(version.run_id).inputs.dataset_inputs
     found = {
         i.dataset.name: (
             i.dataset.digest,
-            json.loads(i.dataset.profile)["num_rows"],
+            json.loads(i.dataset.source)["uri"],
+            json.loads(i.dataset.profile),
             {tag.key: tag.value for tag in i.tags}["mlflow.data.context"],
         )
         for i in inputs
     }
+    assert found.pop("net") == (
+        source.sha256[:12], str(source.path), {"format": "keras", "sha256": source.sha256},
+        "source",
+    )  # fmt: skip
     assert found == {
-        name: (d["sha256"][:12], d["samples"], d["context"]) for name, d in DATA.items()
-    }
+        name: (
+            d["sha256"][:12], d["path"], {"num_rows": d["samples"], "sha256": d["sha256"]},
+            d["context"],
+        )
+        for name, d in DATA.items()
+    }  # fmt: skip
 
 
 def test_mlflow_reads_the_model_folder(registry: MlflowRegistry, tmp_path: Path) -> None:
@@ -105,7 +119,8 @@ def test_again_is_no_work_and_needs_no_mlflow(registry: MlflowRegistry, tmp_path
         "assert 'mlflow' not in sys.modules and 'sqlalchemy' not in sys.modules"
     )
     root = registry.folder.folder.parent
-    arguments = [sys.executable, "-c", code, str(Path(__file__).parent), str(root), str(tmp_path)]
+    helpers = str(Path(family.__file__).parent)
+    arguments = [sys.executable, "-c", code, helpers, str(root), str(tmp_path)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert tuple(done.stdout.split()) == ids
@@ -142,7 +157,8 @@ def test_a_deleted_model_file_comes_back(registry: MlflowRegistry, tmp_path: Pat
     with pytest.raises(RegistryError, match="incomplete"):
         registry.artifact("family", "1")
     assert registry.register("family", *model) == "1"
-    assert registry.artifact("family", "1").path == path
+    assert registry.artifact("family", "1").sha256 == model[1].sha256
+    assert path.is_file()  # where MLflow itself loads it from
 
 
 def test_a_changed_model_file_is_not_handed_out(registry: MlflowRegistry, tmp_path: Path) -> None:
@@ -196,6 +212,20 @@ def test_a_board_is_a_child_run(registry: MlflowRegistry, tmp_path: Path) -> Non
     assert (folder / "firmware.elf").read_bytes() == made.elf.read_bytes()
     raw = json.loads((folder / "measurement.json").read_text())
     assert from_json(type(measured), raw) == measured
+
+
+def test_deleted_firmware_comes_back(registry: MlflowRegistry, tmp_path: Path) -> None:
+    _, artifact, *_ = model = variant(tmp_path)
+    version = registry.register("family", *model)
+    made = build(tmp_path / "b", artifact)
+    measured = measurement(made)
+    gone = registry.record("family", version, made, measured)
+    shutil.rmtree(registry.folder.run_artifacts("family", gone))
+    said = [(p.file, p.reason) for c in verify(registry, "family", "") for p in c.problems]
+    assert said == [("manifest.json", "is missing"), ("build.json", "is missing")]
+    run_id = registry.record("family", version, made, measured)
+    assert not [p for c in verify(registry, "family", "") for p in c.problems]
+    assert registry.record("family", version, made, measured) == run_id != gone
 
 
 def test_one_run_a_board_engine_and_level(registry: MlflowRegistry, tmp_path: Path) -> None:
@@ -376,6 +406,24 @@ def test_the_database_says_what_mlflow_says(registry: MlflowRegistry, tmp_path: 
         assert repr(sorted(run.row.metrics.items())) == repr(sorted(data.metrics.items()))
         assert run.status == runs[run.run_id].info.status
         assert run.name == runs[run.run_id].info.run_name
+
+
+def test_a_registry_that_cannot_be_written_can_be_read(
+    registry: MlflowRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a read-only share, where SQLite can make no files beside the database."""
+    registry.register("fam", *variant(tmp_path))
+    there = Database(tmp_path / "mlflow.db")
+    beside = there.path.with_name("mlflow.db-wal")
+    with sqlite3.connect(registry.folder.database) as source, sqlite3.connect(there.path) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode=WAL")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert beside.exists() and there.models() == ["fam"]  # somebody has it open for writing
+    copy.close()
+    with there.connection() as query:
+        assert query("SELECT name FROM registered_models") == [("fam",)]
+        assert not beside.exists()
 
 
 def test_the_ui_needs_something_to_show(registry: MlflowRegistry, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from family import DATA, build, measurement, variant
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinydeploy.errors import RegistryError, UsageError
+from tinydeploy.errors import RegistryError
 from tinydeploy.registry import boards, schema
 from tinydeploy.types import Artifact, Build, Constraints, Evaluation, Footprint, Measurement
 
@@ -208,14 +208,3 @@ def test_constraints_come_back(objective: str, constraints: Constraints) -> None
 def test_a_selection_that_was_edited_is_named(text: str) -> None:
     with pytest.raises(RegistryError, match=r"selection\.b"):
         schema.read_selection_tag("b", {"selection.b": text})
-
-
-@pytest.mark.parametrize("name", ["qemu-cortex-m4", "a_b", "7"])
-def test_names(name: str) -> None:
-    assert schema.require_name("board", name) == name
-
-
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "a:b", "ä", "a\n", "../x"])
-def test_what_is_no_name(name: str) -> None:
-    with pytest.raises(UsageError):
-        schema.require_name("board", name)

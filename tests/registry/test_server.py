@@ -7,60 +7,29 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from caches import own_cache_at
 from family import BOARD, build, choose, measurement, registered, variant
-from servers import Server, postgres, postgres_programs, server
+from projects import project
+from servers import Server, postgres_programs
 
 from tinydeploy.cli.main import run
 from tinydeploy.config import default_registry
 from tinydeploy.errors import RegistryError, UnreachableError
+from tinydeploy.registry import garbage
 from tinydeploy.registry.mlflow import MlflowRegistry
-from tinydeploy.registry.outbox import Outbox, QueueingRegistry, outboxes
-from tinydeploy.registry.server import MlflowServer
+from tinydeploy.registry.outbox import Outbox, outboxes
+from tinydeploy.registry.queueing import QueueingRegistry
 from tinydeploy.registry.view import View
+from tinydeploy.store import sha256_file
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(postgres_programs() is None, reason="needs PostgreSQL")
-
-
-@pytest.fixture(scope="module")
-def shared_server() -> Iterator[Server]:
-    """In a folder that PostgreSQL's own user may enter."""
-    folder = Path(tempfile.mkdtemp(prefix="tinydeploy-server-"))
-    folder.chmod(0o755)
-    try:
-        with postgres(folder / "postgres") as uri, server(folder / "mlflow", uri) as started:
-            yield started
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(autouse=True)
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Caches and outboxes of their own, and short waiting."""
-    monkeypatch.setenv("TINYDEPLOY_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TINYDEPLOY_STATE", str(tmp_path / "state"))
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
-@pytest.fixture
-def url(shared_server: Server) -> Iterator[str]:
-    """The server, emptied afterwards."""
-    yield shared_server.url
-    client = MlflowServer(shared_server.url).client()
-    for model in list(client.search_registered_models()):
-        client.delete_registered_model(model.name)
-    for experiment in client.search_experiments():
-        for old in client.search_runs([experiment.experiment_id]):
-            client.delete_run(old.info.run_id)
 
 
 def comparable(view: View) -> Any:
@@ -119,6 +88,46 @@ def test_evaluated_anew_replaces_what_was_fetched(url: str, tmp_path: Path) -> N
     assert remote.evaluation("family", version) == better
 
 
+def test_artifacts_of_deleted_runs_are_removed(
+    url: str, tmp_path: Path, shared_server: Server
+) -> None:
+    remote = QueueingRegistry(url)
+    source, artifact, evaluation, data = variant(tmp_path)
+    version = remote.register("given-up", source, artifact, evaluation, data)
+    run_id = remote.get("given-up", version).run_id
+    with remote.place.locked() as client:
+        client.delete_model_version("given-up", version)
+        client.delete_run(run_id)
+    policy = garbage.Policy(hours=0)
+    found = garbage.find(remote, "given-up", policy)
+    assert [(g.kind, g.id) for g in found] == [("artifacts", run_id)]
+    assert list((shared_server.folder / "artifacts").rglob(run_id))
+    garbage.remove(remote, found, policy, lambda _: None)
+    assert garbage.find(remote, "given-up", policy) == []
+    assert not list((shared_server.folder / "artifacts").rglob(run_id))
+
+
+def test_what_is_made_while_it_is_looked_for_stays(url: str, tmp_path: Path) -> None:
+    """The artifacts of a run that another process makes just then are not those of none."""
+    remote, other = QueueingRegistry(url), QueueingRegistry(url)
+    other.register("meanwhile", *variant(tmp_path, seed=0))
+    look = remote.place.artifact_folders
+
+    def made_before(experiment: str) -> list[str]:
+        other.register("meanwhile", *variant(tmp_path, seed=1))
+        return look(experiment)
+
+    remote.place.artifact_folders = made_before  # type: ignore[method-assign]
+    assert garbage.find(remote, "meanwhile", garbage.Policy(keep=2, hours=0)) == []
+    with other.place.locked() as client:  # a version of another model
+        run_id = other.get("meanwhile", "1").run_id
+        client.create_registered_model("theirs")
+        source = f"{client.get_run(run_id).info.artifact_uri}/model"
+        client.create_model_version("theirs", source, run_id)
+        assert remote.database.registered_elsewhere("meanwhile", {run_id, "0" * 32}) == {run_id}
+        assert remote.database.registered_elsewhere("theirs", {"0" * 32}) == set()
+
+
 def test_deploy_and_select_by_command(
     url: str, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -135,20 +144,72 @@ def test_deploy_and_select_by_command(
     assert again["version"] == chosen["version"] == "1"
 
 
-def project(folder: Path, root: Path, line: str) -> Path:
-    """A tinydeploy.toml for one .tflite on the native firmware."""
-    import numpy as np
+def test_releasing_by_command(
+    url: str, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Verify, sign, export, import, report and gate, with the server as the only registry."""
+    config = project(tmp_path, root, f'registry = "{url}"')
+    assert run(["deploy", "--config", str(config)]) == 0
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    monkeypatch.setenv("TINYDEPLOY_CACHE", str(own_cache_at(tmp_path / "another machine")))
+    model = str(root / "tests/models/dscnn_int8.tflite")
 
-    folder.mkdir(exist_ok=True)
-    x = np.random.default_rng(0).uniform(-1, 1, (6, 20, 10, 1)).astype(np.float32)
-    np.savez(folder / "data.npz", x=x, y=np.arange(6) % 3)
-    path = folder / "tinydeploy.toml"
-    path.write_text(
-        f'name = "net"\nsources = ["{root}/tests/models/dscnn_int8.tflite"]\n'
-        f'recipes = ["as-is"]\ndevices = ["loopback"]\n{line}\n'
-        '[data]\nvalidation = "data.npz"\n'
-    )
-    return path
+    def said(*words: str, code: int = 0) -> str:
+        assert run(list(words)) == code, words
+        return str(capsys.readouterr().out)
+
+    said("keys", "new", "ours")
+    said("keys", "trust", "ours.pub.pem")
+    said("verify", "net@loopback", "--require-signature", code=7)
+    said("sign", "net@loopback", "--key", "ours.pem")
+    said("verify", "net@loopback", "--require-signature")
+    said("export", "net@loopback", "--key", "ours.pem", "-o", "net.zip")
+    said("verify", "net.zip", "--require-signature")
+    said("import", "net.zip", "--registry", str(tmp_path / "folder"), "--require-signature")
+    said("verify", "net/1", "--registry", str(tmp_path / "folder"))
+    said("import", "net.zip", "--name", "copy", "--require-signature")
+    said("verify", "copy@loopback", "--require-signature")
+    said("report", "net", "-o", "net.html")
+    assert "dscnn_int8-as-is" in (tmp_path / "net.html").read_text()
+    limits = ("--device", "loopback", "--name", "net")
+    assert "loopback" in said("gate", model, *limits, "--max-flash", "+0%")
+    said("gate", model, *limits, "--max-flash", "10000", code=8)
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_another_machine_selects_by_the_samples(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """All that a paired test needs comes from the server: the other machine has nothing."""
+    first = MlflowRegistry(url)
+    right = {"float32": 1900, "int8": 1899, "int4": 1860}  # of 2,000 samples
+    for seed, (recipe, count) in enumerate(right.items()):
+        source, artifact, evaluation, data = variant(tmp_path / "here", recipe=recipe, seed=seed)
+        artifact.path.write_bytes(artifact.path.read_bytes() + bytes(12 - 4 * seed))
+        sha256 = sha256_file(artifact.path)
+        size = artifact.path.stat().st_size
+        artifact = dataclasses.replace(artifact, sha256=sha256, size_bytes=size)
+        evaluation = dataclasses.replace(
+            evaluation, model_sha256=sha256, value=count / 2000, samples=2000,
+            metrics={"accuracy": count / 2000}, correct=(1,) * count + (0,) * (2000 - count),
+        )  # fmt: skip
+        version = first.register("family", source, artifact, evaluation, data)
+        made = build(tmp_path / "here" / recipe, artifact)
+        first.record("family", version, made, measurement(made))
+    shutil.rmtree(tmp_path / "here")
+    monkeypatch.setenv("TINYDEPLOY_CACHE", str(tmp_path / "there"))
+    monkeypatch.setenv("TINYDEPLOY_STATE", str(tmp_path / "there" / "state"))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["select", "family", "--device", BOARD, "--registry", url, "--json"]
+    assert run([*arguments, "--max-loss", "0.01", "--confidence", "0.95"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["chosen"]["name"] == "net-int8"
+    assert found["evidence"]["net-int8"]["proof"] == "sufficient"
+    assert found["evidence"]["net-int8"]["lost"] == 1
+    assert found["evidence"]["net-int4"]["proof"] == "inferior"
+    assert "above 0.01" in found["reasons"]["net-int4"]
+    assert MlflowRegistry(url).view("family").aliases == {BOARD: found["chosen"]["version"]}
 
 
 def test_only_a_servers_tracking_uri_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +247,22 @@ def test_eight_at_once_lose_nothing(url: str, tmp_path: Path) -> None:
     assert sorted(after["versions"]) == [f"int8-{i}" for i in range(1, 9)]
     assert after["records"] == 8
     assert len(after["runs"]) == 16 and all("FINISHED" in r for r in after["runs"])
+
+
+def test_who_evaluates_one_version_at_once_mixes_nothing(url: str, tmp_path: Path) -> None:
+    """One of the evaluations holds, as a whole: files, tags, metrics of all its runs."""
+    report = worker("renew", url, tmp_path / "work", 2)
+    assert report["ends"] == [0, 0]
+    assert report["value"] == report["evaluation"][0] == report["evaluation"][1]
+    assert report["value"] in (0.07, 0.08)  # the last of one of the two
+    assert report["tags"] == report["holds"]
+    assert report["metrics"] == [["board", report["value"]], ["variant", report["value"]]]
+    assert report["f1"] == [report["expected_f1"]]
+    assert report["after"]["broken"] == []
+    # The artifacts are those of runs that the tests before deleted.
+    assert set(report["left"]) <= {"evaluation", "artifacts"}
+    assert report["left"].count("evaluation") == 7
+    assert report["still_left"] == []
 
 
 # ---------------------------------------------------------------- the server goes

@@ -36,6 +36,14 @@ def test_the_screens_that_a_user_needs(registry: MlflowRegistry, tmp_path: Path)
         assert "qemu-cortex-m0" in version and "accuracy 0.894 < 0.910" in version
         width, height = tour.plot("qemu-cortex-m4")
         assert width > 800 and height > 200
-        assert "# fashion" in tour.card("1") or "fashion-small-float32" in tour.card("1")
-    for picture in ("runs", "search", "charts", "model", "version", "pareto", "card"):
+        width, height = tour.layers()
+        assert width > 500 and height > 100
+        card = tour.card("1")
+        assert "fashion-small-float32" in card
+        # Lineage: what it was made from, and judged by.
+        inputs = tour.inputs("1")
+        assert set(inputs) == {"fashion-small", "calibration", "validation"}
+        for name, digest in inputs.items():
+            assert name in card and digest in card
+    for picture in ("runs", "search", "charts", "model", "version", "pareto", "layers", "card"):
         assert (tmp_path / f"{picture}.png").stat().st_size > 10_000

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from tinydeploy.cli import release, wiring
 from tinydeploy.errors import ToolMissingError, UsageError
+from tinydeploy.store import write_atomic
 
 if TYPE_CHECKING:
     from tinydeploy.registry.restore import Imported
-    from tinydeploy.types import Build
+    from tinydeploy.types import Build, DeviceProfile
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def export(
         tags = store.view(version.name).tags
         bundle.assemble(
             folder,
-            store.run_folder(version.name, version.run_id),
+            store.state_folder(version),
             store.run_folder(version.name, record.run_id),
             version.name,
             {"selection": tags.get(f"selection.{record.board}", "")},
@@ -68,7 +69,7 @@ def export(
             optimize=record.optimize,
             standalone=True,
         )
-        _images(build, folder / "images", mcuboot)
+        _images(build, device, folder / "images", mcuboot)
         bundle.finish(folder, key)
         release.require_unchanged(bundle.check_bundle(folder))
         archive.pack(folder, out)
@@ -104,18 +105,21 @@ def import_bundle(
         return restore(wiring.registry(registry), folder, build, name)
 
 
-def _images(build: Build, folder: Path, mcuboot: McuBoot | None) -> None:
-    """The same firmware for other ways to flash it: Intel HEX, and signed for MCUboot.
+def _images(build: Build, device: DeviceProfile, folder: Path, mcuboot: McuBoot | None) -> None:
+    """The same firmware for other ways to flash it: Intel HEX, UF2, and signed for MCUboot.
 
-    Nothing for a board that is a process of the host, and no HEX beside the one that PlatformIO
-    made, or where the image is more than the ELF's bytes (ESP32).
+    Nothing for a board that is a process of the host, and no HEX or UF2 beside one that the build
+    has, nor HEX where the image is more than the ELF's bytes (ESP32).
     """
     image = build.directory / "firmware.bin"
     if not image.is_file():
         return
     from tinydeploy.devices.elf import Elf
+    from tinydeploy.devices.upload import uf2
 
     folder.mkdir()
+    if uf2.takes(device) and not (build.directory / uf2.FILE).exists():
+        write_atomic(folder / uf2.FILE, uf2.of_firmware(build.elf, device))
     address, data = Elf(build.elf).image()
     if data == image.read_bytes() and not (build.directory / "firmware.hex").exists():
         write_hex(folder / "firmware.hex", address, data)

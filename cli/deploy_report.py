@@ -7,12 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinydeploy.cli.render import table
 from tinydeploy.config import Config, LimitsConfig
 from tinydeploy.pipeline import evidence
 from tinydeploy.pipeline.columns import EPSILON
 from tinydeploy.pipeline.deployment import Deployment
-from tinydeploy.types import Candidate, Constraints, DeviceProfile, Selection, to_json
+from tinydeploy.types import (
+    Candidate,
+    CandidateTable,
+    Constraints,
+    DeviceProfile,
+    Selection,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from tinydeploy.registry.lifecycle import Moved
@@ -43,7 +52,7 @@ def board(selection: Selection, limits: Constraints | LimitsConfig, device: Devi
     shown = [
         (field, head)
         for field, head in FIGURES
-        if any(getattr(c, field) is not None for c in selection.candidates)
+        if any(getattr(c, field) is not None for c in selection.shown)
     ]
     metric = selection.candidates[0].metric
     head = ["variant", metric, *(h for _, h in shown), "fits", "good", "verdict"]
@@ -56,7 +65,7 @@ def board(selection: Selection, limits: Constraints | LimitsConfig, device: Devi
             _good(c, selection, limits, reference),
             "SELECTED" if c == selection.chosen else selection.reasons[c.name],
         )
-        for c in selection.candidates
+        for c in selection.shown
     ]
     title = (
         f"{device.name}: {device.core}, {device.flash_bytes:,} B flash, "
@@ -64,15 +73,29 @@ def board(selection: Selection, limits: Constraints | LimitsConfig, device: Devi
     )
     told = selection.evidence.get(selection.chosen.name) if selection.chosen else None
     tail = f"\n  evidence: {evidence.words(told, metric)}" if told else ""
-    return f"{title}\n{table(head, rows, indent='  ')}{tail}"
+    return f"{title}\n{table(head, rows, indent='  ')}{_rest(selection)}{tail}"
+
+
+def _rest(selection: Selection) -> str:
+    """What a table of the nearest leaves out."""
+    rest = len(selection.candidates) - len(selection.shown)
+    if not rest:
+        return ""
+    return f"\n  and {rest:,} more: --explain tells about each, --json lists all"
 
 
 def _reference(selection: Selection, limits: Constraints | LimitsConfig) -> float | None:
     """The metric that a loss is measured from."""
+    table = selection.candidates
+    if isinstance(table, CandidateTable):
+        if limits.reference:
+            return float(table.values()[table.index_of(limits.reference)])
+        values, (_, higher) = table.values(), table.metrics()[0]
+        return float(np.nanmax(values) if higher else np.nanmin(values))
     if limits.reference:
-        return next((c.value for c in selection.candidates if c.name == limits.reference), None)
-    known = [c.value for c in selection.candidates if c.value is not None]
-    return (max if selection.candidates[0].higher_is_better else min)(known, default=None)
+        return next((c.value for c in table if c.name == limits.reference), None)
+    known = [c.value for c in table if c.value is not None]
+    return (max if table[0].higher_is_better else min)(known, default=None)
 
 
 def _fits(c: Candidate, device: DeviceProfile) -> str:

@@ -17,6 +17,7 @@ from tinydeploy.errors import TinydeployError
 COMMANDS = {
     "deploy": "All of it: convert, prove, build, measure, register and select.",
     "search": "Try many variants for the best of each board, in a given time.",
+    "supernet": "One trained net for many boards: train, show, extract.",
     "convert": "Convert and compress a trained model to .tflite.",
     "recipes": "The ways to compress: list, show.",
     "inspect": "Layers, MACs, weights and arena of a .tflite.",
@@ -104,10 +105,24 @@ def run(argv: list[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  stays open until the process ends
         return 1
     except OSError as e:
-        click.echo(f"error: {e.strerror or e}{f': {e.filename}' if e.filename else ''}", err=True)
-        return 1
+        return _system_error(e)
     except Exception as e:
         traceback.print_exc()
         click.echo(f"error: internal error: {e!r}", err=True)
         click.echo("hint: this is a bug in tinydeploy; please report the lines above", err=True)
         return 1
+
+
+def _system_error(error: OSError) -> int:
+    """Say what the operating system refused, and where; the exit code."""
+    import shutil
+
+    from tinydeploy.store import FULL
+
+    reason, place = error.strerror or str(error), error.filename
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        _, place, reason = error.args[0][0]  # (from, to, why) of each file of a tree
+    click.echo(f"error: {reason}{f': {place}' if place else ''}", err=True)
+    if error.errno in FULL or "No space left" in reason:
+        click.echo("hint: free some space and run again: nothing half written is left", err=True)
+    return 1

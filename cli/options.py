@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,28 @@ import click
 from tinydeploy.config import default_registry, is_url
 from tinydeploy.types import InputDescription
 
+
+class _Result(click.Path):
+    """A path that is written when the work is done: one that cannot be is refused before it."""
+
+    def __init__(self, *, folder: bool) -> None:
+        super().__init__(
+            file_okay=not folder, dir_okay=folder, writable=True, readable=False, path_type=Path
+        )
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Usage errors of `click` unless the path, or its first parent that exists, takes files."""
+        super().convert(value, param, ctx)
+        path = Path(value)
+        parent = next(p for p in path.absolute().parents if p.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            why = "a folder in which nothing can be written" if parent.is_dir() else "a file"
+            self.fail(f"{path}: {parent} is {why}", param, ctx)
+        return path
+
+
+RESULT_FILE = _Result(folder=False)
+RESULT_FOLDER = _Result(folder=True)
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 DEVICE = click.option("--device", required=True, metavar="NAME", help="Board to use.")
 ENGINE = click.option(
@@ -35,6 +59,12 @@ TRUST = click.option(
     "trusted",
     is_flag=True,
     help="Let the model bring code (Lambda layers) and read files outside its folder.",
+)
+TRAINING = click.option(
+    "--training",
+    type=click.Path(path_type=Path),
+    metavar="DATA",
+    help="Labelled samples for recipes that train: .npz with x and y, or a folder of images.",
 )
 METER = click.option(
     "--meter",
@@ -179,10 +209,18 @@ def input_description(
 def out_dir(required: bool = True) -> Callable[[Any], Any]:
     """`--out DIR`."""
     return click.option(
-        "--out", type=click.Path(path_type=Path), required=required, metavar="DIR", help="Result."
+        "--out", type=RESULT_FOLDER, required=required, metavar="DIR", help="Result."
     )
 
 
+_bar_before = ""
+
+
 def progress(message: str) -> None:
-    """One line of progress, on stderr."""
+    """One line of progress, on stderr; on a terminal a bar takes the place of the one before."""
+    global _bar_before
+    bar, drawn, _ = message.partition(" [#") if " [#" in message else message.partition(" [-")
+    if drawn and bar == _bar_before and sys.stderr.isatty():
+        message = f"\x1b[1A\x1b[2K{message}"
+    _bar_before = bar if drawn else ""
     click.echo(message, err=True)

@@ -6,6 +6,7 @@ A target is `NAME@ALIAS`, `NAME/VERSION` or `NAME` of a registry, a bundle (.zip
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -79,6 +80,11 @@ def is_registered(target: str) -> bool:
     return not target.endswith(BUNDLE) and not Path(target).is_dir()
 
 
+def name_of(target: str) -> str:
+    """The registered model of NAME@BOARD, NAME/VERSION or models:/..., without asking for it."""
+    return re.split("[@/]", target.removeprefix("models:/"))[0]
+
+
 def require_unchanged(found: list[Checked], *, signed: bool = False) -> None:
     """Raises RegistryError naming the first changed file, or an unsigned part that has to be."""
     from tinydeploy.registry.integrity import require_intact
@@ -120,14 +126,21 @@ def locate(
 
 
 def intact(
-    store: MlflowRegistry, found: tuple[VersionRecord, BoardRecord], *, signed: bool
+    store: MlflowRegistry,
+    found: tuple[VersionRecord, BoardRecord],
+    *,
+    signed: bool,
+    profile: bool = True,
 ) -> tuple[VersionRecord, BoardRecord]:
-    """A version and its run on a board, re-hashed. Raises RegistryError."""
+    """A version and its run on a board, re-hashed; `profile` as for `check_board`.
+
+    Raises RegistryError.
+    """
     from tinydeploy.registry import integrity
 
     version, record = found
-    parts = [integrity.check_model(store, version), integrity.check_board(store, version, record)]
-    require_unchanged(parts, signed=signed)
+    on_board = integrity.check_board(store, version, record, profile=profile)
+    require_unchanged([integrity.check_model(store, version), on_board], signed=signed)
     return found
 
 
@@ -173,7 +186,8 @@ def build_of(
         signing.require_signature(folder, target, signed)
         return wiring.builder().load(folder)
     store = wiring.registry(registry)
-    version, record = intact(store, locate(store, target, board), signed=signed)
+    found = locate(store, target, board)
+    version, record = intact(store, found, signed=signed, profile=False)
     folder = scratch / "firmware"
     shutil.copytree(store.run_folder(version.name, record.run_id), folder)
     # What was copied is what is flashed: it is checked, not only what it was copied from.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import platform
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinydeploy import __version__
 from tinydeploy.cli import options, wiring
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ORIGINS = {
     "flash, RAM": "the linker; for the stack, the high-water mark that the firmware reported",
     "measured": "a real board, over its serial line",
-    "emulated": "an emulator's exact count of instructions; it knows no milliseconds",
+    "emulated": "counted exactly by an emulator, or a script's (loopback); not a real board's",
     "estimated": "a model's prediction; never chosen by unless asked for",
     "metric": "the host, with the same C code as the board: equal byte for byte where compared",
 }
@@ -137,6 +137,11 @@ def _anatomy(
         for layer in layers(graph)
     )
     found = Anatomy(chosen.name, board, rows)
+    if not profile:
+        try:
+            found = _kept(store, view.name, record, found)
+        except TinydeployError as e:
+            return dataclasses.replace(found, note=e.message)
     if device is None or record is None or record.engine != "aot":
         return dataclasses.replace(
             found, note="Only the aot engine plans the arena in advance, for boards that are known."
@@ -157,27 +162,29 @@ def _anatomy(
         return dataclasses.replace(found, note=e.message)
 
 
+def _kept(store: MlflowRegistry, name: str, record: BoardRecord | None, found: Anatomy) -> Anatomy:
+    """With what each layer takes, as far as the registry knows."""
+    from tinydeploy.registry import layers
+
+    made = layers.read(store, name, record) if record else None
+    return _costing(found, made) if made else found
+
+
 def _profiled(found: Anatomy, model: Path, device: DeviceProfile, record: BoardRecord) -> Anatomy:
     """With what each layer takes on the board: one inference with a random input."""
-    from tinydeploy.cli.arrays import random_inputs
-    from tinydeploy.tflite import read_graph
+    from tinydeploy.cli.profiling import profile
 
     options.progress(f"profile {found.variant} on {device.name}")
-    inputs = random_inputs(read_graph(model), 1)
-    with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
-        build = wiring.build_firmware(
-            model,
-            device,
-            Path(scratch) / "fw",
-            engine=record.engine,
-            optimize=record.optimize,
-            profile=True,
-        )
-        parts = wiring.runner(device).profile(build, device, inputs)
-    unit = "instructions" if parts.instructions is not None else "latency_us"
-    costs = {cost.layer: getattr(cost, unit) for cost in parts.layers}
+    made = profile(model, device, engine=record.engine, optimize=record.optimize)
+    return _costing(found, made)
+
+
+def _costing(found: Anatomy, made: Mapping[str, Any]) -> Anatomy:
+    """With the costs of a profile, as `profile --json` prints it."""
+    unit = made["unit"]
+    costs = {row["layer"]: row[unit] for row in made["layers"]}
     rows = tuple(dataclasses.replace(r, cost=costs.get(r.index)) for r in found.layers)
-    return dataclasses.replace(found, layers=rows, unit=unit, origin=parts.origin.get(unit, ""))
+    return dataclasses.replace(found, layers=rows, unit=unit, origin=made["origin"].get(unit, ""))
 
 
 def _lineage(store: MlflowRegistry, view: View, chosen: Candidate) -> Lineage:

@@ -66,11 +66,10 @@ def question(store: MlflowRegistry, name: str, device: DeviceProfile, asked: Ask
     """
     constraints = LimitsConfig(**asked.limits).constraints(device.flash_bytes, device.ram_bytes)
     objective = asked.objective
-    if asked.changes and (last := store.selection(name, device.name)):
+    if asked.changes and (last := store.glance(name, device.name).made(device.name)):
         given = {k: v for k, v in asked.limits.items() if v is not None}
-        before = store.view(name).constraints(device.name) or constraints
-        constraints = dataclasses.replace(before, **given)
-        objective = objective or last.objective
+        constraints = dataclasses.replace(last[1], **given)
+        objective = objective or last[0]
     constraints = dataclasses.replace(constraints, **dict(asked.changes))
     pool = Pool(
         device.name,
@@ -78,6 +77,22 @@ def question(store: MlflowRegistry, name: str, device: DeviceProfile, asked: Ask
         results=results_of(store, name, strict=constraints.confidence is not None),
     )
     return Question(pool, constraints, parse_objective(objective or "flash"))
+
+
+def lifted(store: MlflowRegistry, name: str, q: Question) -> str:
+    """A line that names the limits of the last selection that do not hold now; "" if all do.
+
+    They are not kept: what is not written does not hold.
+    """
+    last = store.glance(name, q.pool.board).made(q.pool.board)
+    gone = [
+        f"{key}={getattr(last[1], key)}"
+        for key in LimitsConfig.__dataclass_fields__
+        if last and getattr(last[1], key) is not None and getattr(q.constraints, key) is None
+    ]
+    if not gone:
+        return ""
+    return f"note: {q.pool.board} was last selected with {', '.join(gone)}; that does not hold now"
 
 
 def results_of(store: MlflowRegistry, name: str, *, strict: bool) -> Results:
@@ -107,7 +122,7 @@ def difference(
     store: MlflowRegistry, name: str, selection: Selection, changes: Sequence[str]
 ) -> str:
     """One line: what a what-if would change."""
-    champion = store.view(name).champion(selection.board)
+    champion = store.glance(name, selection.board).champion(selection.board)
     new = selection.chosen.name if selection.chosen else "none"
     old = champion.name if champion else "none"
     told = "as now" if new == old else f"instead of {old}"

@@ -17,12 +17,15 @@ DEFAULT_CONFIG = Path("tinydeploy.toml")
 def settings_of(path: Path | None, given: dict[str, Any]) -> Config:
     """The configuration file with the options laid over it, or the options alone."""
     from tinydeploy.config import Config, DataConfig, LimitsConfig, default_registry, load_config
+    from tinydeploy.names import as_name, require_name
 
     given = {k: v for k, v in given.items() if v not in (None, (), "")}
     limits = {k: given.pop(k) for k in LimitsConfig.__dataclass_fields__ if k in given}
     data = {k: given.pop(k) for k in DataConfig.__dataclass_fields__ if k in given}
     if path is None and DEFAULT_CONFIG.exists() and not given.get("sources"):
         path = DEFAULT_CONFIG
+    if "name" in given:
+        require_name("--name", given["name"])
     if path:
         base = load_config(path)
         return dataclasses.replace(
@@ -43,6 +46,6 @@ def settings_of(path: Path | None, given: dict[str, Any]) -> Config:
             )
     if "validation" not in data:
         raise UsageError("--validation is missing", hint="labelled data: an .npz with x and y")
-    given.setdefault("name", given["sources"][0].stem)
+    given.setdefault("name", as_name(given["sources"][0].stem))
     given.setdefault("registry", default_registry(Path()))
     return Config(data=DataConfig(**data), limits=LimitsConfig(**limits), **given)

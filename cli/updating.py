@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from tinydeploy.cli import wiring
 from tinydeploy.errors import DeviceError, UsageError
-from tinydeploy.store import write_atomic
+from tinydeploy.store import sha256_bytes, write_atomic
 from tinydeploy.types import Build, DeviceProfile
 
 if TYPE_CHECKING:
     from tinydeploy.devices.session import Session
 
 SAMPLES = 3
-CONTENTS = "contents"  # what the board of a build was given, by CRC
+CONTENTS = "contents"  # what the board of a build was given, by SHA-256
 
 
 def update(
@@ -37,7 +37,7 @@ def update(
     With `signed` (or TINYDEPLOY_REQUIRE_SIGNATURE) `target` has to be a folder that a trusted key
     signed. Raises as `devices.updating.update`, and DeviceError for outputs that differ.
     """
-    from tinydeploy.devices import delta, protocol, updating
+    from tinydeploy.devices import delta, updating
 
     flashed = wiring.builder().load(directory)
     device = wiring.devices([flashed.board], profiles)[flashed.board]
@@ -55,19 +55,18 @@ def update(
             "firmware_bytes": new.footprint.flash_bytes,
         }
         if dry_run:
-            sizes = {crc: len(delta.encode(base, content)) for crc, base in known.items()}
-            first = protocol.crc32(updating.content_of(flashed))
-            return {**figures, "delta_bytes": sizes[first]}
+            change = delta.encode(updating.content_of(flashed), content)
+            return {**figures, "delta_bytes": len(change)}
         board = wiring.runner(device, port, baud)
         session = stack.enter_context(board.session(flashed, device))  # type: ignore[attr-defined]
         proof = _Proof(session, new)
         done = updating.update(session, new, known, proof, progress)
-        write_atomic(_kept(flashed, done.crc), content)
+        write_atomic(_kept(flashed, done.sha256), content)
         return {
             **figures,
             "slot": done.slot,
-            "crc": f"{done.crc:08x}",
-            "base_crc": f"{done.base_crc:08x}",
+            "content_sha256": done.sha256,
+            "base_sha256": done.base_sha256,
             "known_base": done.known_base,
             "delta_bytes": done.delta_bytes,
             "outputs_compared": proof.compared,
@@ -124,16 +123,16 @@ def _require_signature(target: Path, asked: bool) -> None:
         )
 
 
-def _contents(flashed: Build) -> dict[int, bytes]:
-    """The contents that the board may have, by CRC: the flashed one, and those of updates."""
-    from tinydeploy.devices import protocol, updating
+def _contents(flashed: Build) -> dict[str, bytes]:
+    """The contents that the board may have, by SHA-256: the flashed one, and those of updates."""
+    from tinydeploy.devices import updating
 
     found = [updating.content_of(flashed)]
     found += [path.read_bytes() for path in sorted((flashed.directory / CONTENTS).glob("*.bin"))]
-    return {protocol.crc32(c): c for c in found if len(c) == len(found[0])}
+    return {sha256_bytes(c): c for c in found if len(c) == len(found[0])}
 
 
-def _kept(flashed: Build, crc: int) -> Path:
+def _kept(flashed: Build, sha256: str) -> Path:
     folder = flashed.directory / CONTENTS
     folder.mkdir(exist_ok=True)
-    return folder / f"{crc:08x}.bin"
+    return folder / f"{sha256}.bin"

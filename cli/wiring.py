@@ -91,9 +91,10 @@ def meter(address: str, device: DeviceProfile) -> Meter:
 def registry(where: Path | str) -> MlflowRegistry:
     """MLflow below a folder's mlruns/, or on the server at a URL (with an outbox)."""
     if isinstance(where, str):
-        from tinydeploy.registry.outbox import QueueingRegistry
+        from tinydeploy.cli import options
+        from tinydeploy.registry.queueing import QueueingRegistry
 
-        return QueueingRegistry(where)
+        return QueueingRegistry(where, options.progress)
     from tinydeploy.registry.mlflow import MlflowRegistry
 
     return MlflowRegistry(where)
@@ -101,6 +102,12 @@ def registry(where: Path | str) -> MlflowRegistry:
 
 def lifecycle(where: Path | str) -> Lifecycle:
     """Promotes, pins and rolls back what is registered."""
+    if isinstance(where, str):
+        from tinydeploy.cli import options
+        from tinydeploy.registry.facts import QueueingLifecycle
+        from tinydeploy.registry.queueing import QueueingRegistry
+
+        return QueueingLifecycle(QueueingRegistry(where, options.progress))
     from tinydeploy.registry.lifecycle import Lifecycle
 
     return Lifecycle(registry(where))

@@ -1,4 +1,4 @@
-"""What has to be installed for building, emulating and measuring: checked, nothing printed."""
+"""What has to be installed, from training to measuring: checked, nothing printed."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ def checks() -> list[Check]:
         *(_package(name) for name in _PACKAGES),
         _optional("openocd", "uploads to boards with a debug probe"),
         _optional("dfu-util", "uploads to boards with a DFU boot loader"),
+        _optional_package(
+            "tensorflow-model-optimization", "the recipe int8-qat trains with it", "tinydeploy[qat]"
+        ),
     ]
 
 
@@ -67,6 +70,15 @@ def _emulator(name: str, purpose: str) -> Check:
             f"install QEMU {_COUNTING_QEMU.start} to {_COUNTING_QEMU.stop - 1}",
         )
     return check
+
+
+def _optional_package(name: str, purpose: str, extra: str) -> Check:
+    check = dataclasses.replace(_package(name), optional=True)
+    if check.ok:
+        return check
+    return dataclasses.replace(
+        check, detail=f"not installed; {purpose}", hint=f"pip install '{extra}'"
+    )
 
 
 def _package(name: str) -> Check:

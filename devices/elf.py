@@ -83,11 +83,10 @@ class Elf:
     def _text(self, offset: int) -> str:
         return self._data[offset : self._data.index(b"\0", offset)].decode("ascii", "replace")
 
-    def image(self) -> tuple[int, bytes]:
-        """Address and bytes of what is loaded, gaps filled with zeros: `objcopy -O binary`.
+    def parts(self) -> list[tuple[int, bytes]]:
+        """Address and bytes of each section that is loaded, in the order of addresses.
 
         A section lies where its segment is loaded (p_paddr), not where it runs: .data is in flash.
-        Raises DeviceError if no segment is loaded, or if the gaps are larger than 64 MiB.
         """
         start = struct.unpack_from("<Q", self._data, 32) if self._wide else (
             struct.unpack_from("<I", self._data, 28)
@@ -107,6 +106,14 @@ class Elf:
                 if s.loaded and offset <= s.offset and s.offset + s.size <= offset + length:
                     data = self._data[s.offset : s.offset + s.size]
                     parts.append((address + s.offset - offset, data))
+        return sorted(parts)
+
+    def image(self) -> tuple[int, bytes]:
+        """Address and bytes of what is loaded, gaps filled with zeros: `objcopy -O binary`.
+
+        Raises DeviceError if no segment is loaded, or if the gaps are larger than 64 MiB.
+        """
+        parts = self.parts()
         low = min((a for a, _ in parts), default=0)
         high = max((a + len(d) for a, d in parts), default=0)
         if not parts or high - low > MAX_IMAGE_BYTES:

@@ -33,7 +33,13 @@ from tinydeploy.devices.measure import measure
 from tinydeploy.devices.protocol import Identity
 from tinydeploy.devices.session import Session, infer_timeout_s
 from tinydeploy.devices.toolchain import require
-from tinydeploy.errors import DeviceError, FirmwareFaultError, LinkError, TinydeployError
+from tinydeploy.errors import (
+    DeviceError,
+    FirmwareFaultError,
+    LinkError,
+    TinydeployError,
+    UsageError,
+)
 from tinydeploy.ports import Meter
 from tinydeploy.types import Build, DeviceProfile, Measurement, Profile, from_json
 
@@ -161,10 +167,12 @@ class QemuRunner:
     ) -> tuple[list[np.ndarray], Measurement]:
         """See `tinydeploy.ports.Runner`. QEMU never outlives the call, whatever happens."""
         with _talk(build, device) as (emulator, session):
+            counts = emulator.counts if device.counts_instructions else None
             outputs, result = measure(
-                session, build, device, inputs, counter=emulator.counts, meter=self._meter
+                session, build, device, inputs, counter=counts, meter=self._meter
             )
-            cycles = [r.cycles for r in emulator.regions() if r.cycles is not None]
+            regions = emulator.regions() if counts else []
+            cycles = [r.cycles for r in regions if r.cycles is not None]
         if cycles:
             result = dataclasses.replace(
                 result,
@@ -176,6 +184,11 @@ class QemuRunner:
     def profile(self, build: Build, device: DeviceProfile, inputs: Sequence[np.ndarray]) -> Profile:
         """See `tinydeploy.ports.Runner`; one inference, of the first sample."""
         profile.marked_layers(Elf(build.elf))
+        if not device.counts_instructions:
+            raise UsageError(
+                f"{device.name} counts no instructions",
+                hint="counts_instructions in its board file",
+            )
         with _talk(build, device) as (emulator, session):
             measure(session, build, device, [x[:1] for x in inputs], counter=emulator.counts)
             return profile.counted(build, device, emulator.regions()[-1], emulator.layers())

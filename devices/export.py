@@ -44,6 +44,8 @@ _UPDATE_ONLY = (
     "td_delta.c",
     "td_delta.h",
     "td_flash_in_ram.c",
+    "td_sha256.c",
+    "td_sha256.h",
     "td_update.c",
     "td_update_commands.c",
 )
@@ -91,7 +93,7 @@ def write_project(
             hint=f"frameworks: {', '.join(FRAMEWORKS)}",
         )
     files = {
-        **_library(compiled, graph, library),
+        **_library(compiled, graph),
         "README.md": example.readme(graph, device, compiled, has_project(device)),
         f"src/main.{'cpp' if framework else 'c'}": example.main(graph, framework),
     }
@@ -105,7 +107,7 @@ def write_project(
     return sorted(files)
 
 
-def _library(compiled: Compiled, graph: Graph, library: TflmLibrary | None) -> dict[str, str]:
+def _library(compiled: Compiled, graph: Graph) -> dict[str, str]:
     """lib/td_model: the API around the engine, whose parts get names of their own."""
     firmware = firmware_folder()
     header = (firmware / "include" / "td_model.h").read_text("utf-8")

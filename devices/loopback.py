@@ -8,6 +8,7 @@ and energy samples over the serial protocol) without one.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import selectors
@@ -25,7 +26,7 @@ from tinydeploy.devices import profile
 from tinydeploy.devices.elf import Elf
 from tinydeploy.devices.fault import explain
 from tinydeploy.devices.link import open_link
-from tinydeploy.devices.measure import measure
+from tinydeploy.devices.measure import measure, timed_layers
 from tinydeploy.devices.protocol import Identity
 from tinydeploy.devices.session import Session, infer_timeout_s
 from tinydeploy.errors import DeviceError, FirmwareFaultError, LinkError
@@ -52,6 +53,8 @@ class NativeFirmware:
         if flash is not None:
             environment["TD_NATIVE_FLASH"] = str(flash)
         try:
+            if not os.access(elf, os.X_OK):  # archives and artifact stores keep no permissions
+                elf.chmod(elf.stat().st_mode | 0o100)
             self._process = subprocess.Popen(
                 [str(elf)],
                 env=environment,
@@ -141,18 +144,21 @@ class LoopbackRunner:
         """See `tinydeploy.ports.Runner`. No process is left behind, whatever happens."""
         method = _method(device, inputs)
         with _talk(build, device) as session:
-            return measure(session, build, device, inputs, meter=self._meter, method=method)
+            outputs, result = measure(
+                session, build, device, inputs, meter=self._meter, method=method
+            )
+        origin = dict(result.origin)
+        for figure, words in (("latency_us", "latency_us"), ("energy_uj", "energy_nj")):
+            own = figure != "energy_uj" or self._meter is None
+            if figure in origin and own and device.emulator.get(words):
+                origin[figure] = "emulated"  # the script's, not measured on anything
+        return outputs, dataclasses.replace(result, origin=origin)
 
     def profile(self, build: Build, device: DeviceProfile, inputs: Sequence[np.ndarray]) -> Profile:
         """See `tinydeploy.ports.Runner`; one inference, of the first sample."""
         profile.marked_layers(Elf(build.elf))
         with _talk(build, device) as session:
-            _, result = measure(session, build, device, [x[:1] for x in inputs])
-            if result.latency_us is None:
-                raise DeviceError(
-                    f"{device.name} measures no time", hint="measures_time in its board file"
-                )
-            return profile.timed(build, device, result.latency_us[-1], session.layers())
+            return timed_layers(session, build, device, inputs)
 
     def session(self, build: Build, device: DeviceProfile) -> AbstractContextManager[Session]:
         """A session with the running firmware of `build`; raises as `run` does."""

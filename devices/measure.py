@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tinydeploy.devices import profile
 from tinydeploy.devices.meter.energy import EnergyResult, measure_energy
 from tinydeploy.devices.protocol import Identity, TensorInfo
 from tinydeploy.devices.session import Inference, Session
 from tinydeploy.errors import DeviceError, UsageError
 from tinydeploy.ports import Meter
 from tinydeploy.tflite import read_graph
-from tinydeploy.types import Build, DeviceProfile, Measurement, Origin
+from tinydeploy.types import Build, DeviceProfile, Measurement, Origin, Profile
 
 
 def measure(
@@ -79,6 +80,19 @@ def measure(
     )
 
 
+def timed_layers(
+    session: Session, build: Build, device: DeviceProfile, inputs: Sequence[np.ndarray]
+) -> Profile:
+    """The layers of one inference, of the first sample, by the device's own clock.
+
+    Raises as `measure` does, and DeviceError for a device without real time.
+    """
+    _, result = measure(session, build, device, [x[:1] for x in inputs])
+    if result.latency_us is None:
+        raise DeviceError(f"{device.name} measures no time", hint="measures_time in its board file")
+    return profile.timed(build, device, result.latency_us[-1], session.layers())
+
+
 def _check_restart(session: Session, expected: int) -> None:
     """A board that restarted has lost the state a model may keep: its results are worth nothing."""
     counted = session.counters()["inferences"]
@@ -134,8 +148,7 @@ def _shapes(build: Build) -> list[tuple[int, ...]] | None:
     if not build.model_path.is_file():
         return None
     graph = read_graph(build.model_path)
-    shapes = [graph.tensors[index].shape for index in graph.outputs]
-    return [shape[1:] if shape[:1] == (1,) else shape for shape in shapes]
+    return [graph.tensors[index].sample_shape for index in graph.outputs]
 
 
 def _counts(counter: Callable[[], Sequence[int]], before: int, runs: int) -> tuple[int, ...]:

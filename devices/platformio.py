@@ -13,10 +13,12 @@ from pathlib import Path
 from tinydeploy.devices import export, footprint, official, pio, project, tflm, updating
 from tinydeploy.devices.firmware import build_header, prints_real_units
 from tinydeploy.devices.toolchain import compiler_version
-from tinydeploy.devices.unchanged import require_unchanged, write_sums
+from tinydeploy.devices.unchanged import require_unchanged
+from tinydeploy.devices.upload import uf2
 from tinydeploy.errors import DoesNotFitError, UsageError
 from tinydeploy.graph import Graph
-from tinydeploy.store import sha256_file, sha256_json, staged_directory, write_json
+from tinydeploy.results import result_directory
+from tinydeploy.store import sha256_file, sha256_json, write_json
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Build, Compiled, DeviceProfile, Footprint, from_json, to_json
 
@@ -25,6 +27,7 @@ LIBRARY_TIMEOUT_S = 3600.0  # TFLite-Micro and CMSIS-NN, hundreds of files, once
 BUILD_FILE = "build.json"
 BUILD_HEADER = "td_build.h"
 MODEL_FILE = "model.tflite"
+_BUILT = ("firmware.*", BUILD_FILE, MODEL_FILE)
 
 # What the firmware takes of a bundle: the rest is for projects of its own.
 _TFLM_FILES = ("model_arena.h", "model_data.cc", "model_data.h", "model_ops.h")
@@ -44,7 +47,8 @@ class PlatformioBuilder:
         """Firmware, linker map and build.json in `out`, whole or not at all.
 
         `out` gets firmware.elf, firmware.map, firmware.bin (boards without an operating system),
-        model.tflite, build.json and SHA256SUMS, and can be moved. Raises ToolMissingError for a
+        firmware.uf2 (boards whose file names a UF2 family), model.tflite, build.json and
+        SHA256SUMS, and can be moved. Raises ToolMissingError for a
         compiler that is not installed, DoesNotFitError for firmware that does not even link,
         DeviceError with the compiler's words, UsageError for a board that takes no firmware.
         """
@@ -70,13 +74,14 @@ class PlatformioBuilder:
             updating.require_flash(device, by_us)
             layout = identify_layout(compiled, graph, device, compiler)
         header = build_header(compiled, graph, device, build_id, model.stem, layout)
-        with staged_directory(out) as scratch:
+        with result_directory(out, _BUILT) as scratch:
             if by_us:
                 bytes_of = _link(compiled, header, device, library, scratch)
             else:
                 bytes_of = official.link(compiled, graph, header, device, library, scratch)
             shutil.copyfile(model, scratch / MODEL_FILE)
             (scratch / "firmware.elf").chmod(0o755)
+            uf2.put(scratch, device)
             image = scratch / "firmware.bin"
             if not image.is_file():
                 image = scratch / "firmware.elf"
@@ -95,7 +100,6 @@ class PlatformioBuilder:
                 layout=layout,
             )
             write_json(scratch / BUILD_FILE, to_json(build))
-            write_sums(scratch)
         return self.load(out)
 
     def export(
@@ -110,7 +114,7 @@ class PlatformioBuilder:
         compiler = export.specification(device) if export.has_project(device) else ""
         build_id = identify(compiled, device, compiler, library.identity if library else "")
         header = build_header(compiled, graph, device, build_id, model.stem)
-        with staged_directory(out) as scratch:
+        with result_directory(out) as scratch:
             return export.write_project(compiled, graph, device, header, scratch, library)
 
     def _library(

@@ -80,13 +80,14 @@ def opened(
 ) -> Iterator[Project]:
     """The project of a board in the cache folder, made if it is not there, held alone.
 
-    With a `library` it is one for the `tflm` engine. Its name holds the hash of all that is in it.
+    With a `library` it is one for the `tflm` engine. Its name holds the hash of all that is in it,
+    so that levels of optimization with the same flags share its kernels.
     Threads and processes wait for each other; a program that gets the project's `lock` as an open
     file holds it as long as it lives.
     """
     generated = _generated(device, optimize, library)
     identity = sha256_json([firmware_sha256(), generated])
-    folder = cache_dir() / "firmware" / f"{device.name}-{optimize}-{identity[:16]}"
+    folder = cache_dir() / "firmware" / f"{device.name}-{identity[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from tinydeploy.errors import LinkError, UsageError
 
-VERSION = 2
+VERSION = 3
+OLDEST_VERSION = 2  # it differs in updates alone
 MAX_SEQ = 65535
 MIN_LINE_BYTES = 80
 ERR_CRC = -4
@@ -241,8 +242,10 @@ class Identity:
 def decode_identity(answer: Answer) -> Identity:
     """The answer to `id`. Raises ProtocolError for another protocol or senseless values."""
     protocol = answer.number("protocol")
-    if protocol != VERSION:
-        raise ProtocolError(f"the device speaks protocol {protocol}, this host speaks {VERSION}")
+    if not OLDEST_VERSION <= protocol <= VERSION:
+        raise ProtocolError(
+            f"the device speaks protocol {protocol}, this host speaks {OLDEST_VERSION} to {VERSION}"
+        )
     identity = Identity(
         protocol=protocol,
         firmware=answer.text("firmware"),

@@ -13,10 +13,10 @@ from tinydeploy.devices.elf import Elf
 from tinydeploy.devices.fault import explain
 from tinydeploy.devices.link import open_link
 from tinydeploy.devices.lock import held
-from tinydeploy.devices.measure import measure
+from tinydeploy.devices.measure import measure, timed_layers
 from tinydeploy.devices.protocol import Identity
 from tinydeploy.devices.session import Session, infer_timeout_s
-from tinydeploy.errors import DeviceError, FirmwareFaultError
+from tinydeploy.errors import FirmwareFaultError
 from tinydeploy.ports import Meter
 from tinydeploy.types import Build, DeviceProfile, Measurement, Profile
 
@@ -68,12 +68,7 @@ class SerialRunner:
         """See `tinydeploy.ports.Runner`; one inference, of the first sample."""
         profile.marked_layers(Elf(build.elf))
         with self.session(build, device) as session:
-            _, result = measure(session, build, device, [x[:1] for x in inputs])
-            if result.latency_us is None:
-                raise DeviceError(
-                    f"{device.name} measures no time", hint="measures_time in its board file"
-                )
-            return profile.timed(build, device, result.latency_us[-1], session.layers())
+            return timed_layers(session, build, device, inputs)
 
     def identify(self, build: Build, device: DeviceProfile) -> Identity:
         """Ask the board who it is; raises as `run` does."""

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from tinydeploy.errors import DeviceError
-from tinydeploy.store import sha256_file, write_atomic
+from tinydeploy.results import SUMS_FILE, read_sums
+from tinydeploy.store import sha256_file
 from tinydeploy.types import Build
-
-SUMS_FILE = "SHA256SUMS"
-_LINE = re.compile(r"([0-9a-f]{64})  ([\w.-]+)", flags=re.ASCII)
-
-
-def write_sums(folder: Path) -> None:
-    """List every file of a folder that was built."""
-    names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != SUMS_FILE)
-    lines = [f"{sha256_file(folder / name)}  {name}\n" for name in names]
-    write_atomic(folder / SUMS_FILE, "".join(lines))
 
 
 def require_unchanged(build: Build) -> Build:
@@ -42,10 +32,11 @@ def require_unchanged(build: Build) -> Build:
 
 
 def _read(sums: Path) -> dict[str, str]:
-    found = [_LINE.fullmatch(line) for line in sums.read_text("utf-8", "replace").splitlines()]
-    listed = {m[2]: m[1] for m in found if m}
-    present = {p.name for p in sums.parent.glob("firmware.*")}
-    if not all(found) or not present <= set(listed):
+    try:
+        listed = read_sums(sums.parent)
+    except ValueError as e:
+        raise DeviceError(str(e), hint="build again") from e
+    if not {p.name for p in sums.parent.glob("firmware.*")} <= set(listed):
         raise DeviceError(f"{sums} is damaged", hint="build again")
     return listed
 

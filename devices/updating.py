@@ -1,7 +1,8 @@
 """Exchange the model on a board: a delta over the serial link, a switch, a trial, a confirmation.
 
 The device does the rest (`firmware/include/td_update.h`): it makes the new content beside the old
-one, checks it, switches by one record, and goes back at its next start unless it was confirmed.
+one, compares its SHA-256 with the announced one, switches by one record, and goes back at its next
+start unless it was confirmed.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from tinydeploy.devices.elf import Elf
 from tinydeploy.devices.exchange import TooDamagedError
 from tinydeploy.devices.session import ATTEMPTS, SHORTEST_LINE_BYTES, Session
 from tinydeploy.errors import DeviceError, LinkError, UsageError
+from tinydeploy.store import sha256_bytes
 from tinydeploy.types import Build, DeviceProfile
 
 CONTENT = "td_weights_factory"
-FLASH_TIMEOUT_S = 60.0  # erasing a slot, or writing all that one step copies
+FLASH_TIMEOUT_S = 60.0  # erasing a slot, hashing it, or writing all that one step copies
+HASHED_SINCE = 3  # the version of the protocol in which an update is checked by SHA-256
 REFUSED = {
     -8: "the firmware was built for another graph",
     -9: "another model runs on the board than the delta was made for",
@@ -31,7 +34,7 @@ REFUSED = {
 class BoardState:
     """What runs on an updatable board.
 
-    `slot` is "a", "b" or "factory" (what was flashed), `crc` that of its content of
+    `slot` is "a", "b" or "factory" (what was flashed), `crc` and `sha256` those of its content of
     `content_bytes`. A `trial` ends at the next start. `received` bytes of a delta have arrived, or
     None when no update is under way.
     """
@@ -41,6 +44,7 @@ class BoardState:
     slot: str
     trial: bool
     crc: int
+    sha256: str
     received: int | None
 
 
@@ -50,8 +54,8 @@ class Update:
 
     build_id: str
     slot: str
-    base_crc: int
-    crc: int
+    base_sha256: str
+    sha256: str
     delta_bytes: int
     content_bytes: int
     known_base: bool
@@ -79,19 +83,28 @@ def content_of(build: Build) -> bytes:
 
 
 def state(session: Session) -> BoardState:
-    """Ask the board. Raises UsageError for firmware that is not updatable."""
-    if "update" not in session.identify().capabilities:
+    """Ask the board. Raises UsageError for firmware that is not updatable, or by CRC only."""
+    identity = session.identify()
+    if "update" not in identity.capabilities:
         raise UsageError(
             "the firmware on the board is not updatable",
             hint="flash a build of `tinydeploy build --updatable` first",
         )
-    answer = session.ask("update")
+    if identity.protocol < HASHED_SINCE:
+        raise UsageError(
+            f"the firmware on the board (protocol {identity.protocol}) checks an update by CRC-32 "
+            "only",
+            hint="build it anew with `tinydeploy build --updatable` and flash it once: since "
+            f"protocol {HASHED_SINCE} updates are checked by SHA-256",
+        )
+    answer = session.ask("update", timeout_s=FLASH_TIMEOUT_S)
     return BoardState(
         layout=answer.text("layout"),
         content_bytes=answer.number("bytes"),
         slot=answer.text("slot"),
         trial=answer.text("state") == "trial",
         crc=int(answer.text("crc"), 16),
+        sha256=answer.text("hash"),
         received=answer.number("at") if answer.number("staging") else None,
     )
 
@@ -109,18 +122,20 @@ def require_same_graph(found: str, build: Build) -> None:
 def update(
     session: Session,
     new: Build,
-    known: Mapping[int, bytes],
+    known: Mapping[str, bytes],
     check: Callable[[], None],
     progress: Callable[[str], None] = lambda _: None,
 ) -> Update:
     """Put the model of `new` on the board and confirm it when `check` has passed.
 
-    `known` are contents by CRC: with the one that runs on the board only the difference is sent.
+    `known` are contents by SHA-256 in hex: with the one that runs on the board only the difference
+    is sent.
     `check` talks to the new model; what it raises sends the board back to the former one, and is
     raised again. Raises UsageError for another graph, DeviceError for what the board refuses.
     """
     content = content_of(new)
     crc = protocol.crc32(content)
+    sha256 = sha256_bytes(content)
     before = state(session)
     require_same_graph(before.layout, new)
     if before.trial:
@@ -128,29 +143,41 @@ def update(
         _demand(session, "revert")
         session.forget()
         before = state(session)
-    if before.crc == crc:
+    if before.sha256 == sha256:
         check()
-        return Update(new.build_id, before.slot, crc, crc, 0, len(content), True)
-    base = known.get(before.crc)
+        return Update(new.build_id, before.slot, sha256, sha256, 0, len(content), True)
+    base = known.get(before.sha256)
     change = delta.encode(base, content)
     progress(f"sending {len(change):,} B for a content of {len(content):,} B")
-    _transfer(session, new, before.crc, crc, change, progress)
-    _demand(session, "commit", f"{crc:08x}")
+    announced = (new.layout[:8], f"{before.crc:08x}", f"{crc:08x}", sha256)
+    _transfer(session, announced, change, progress)
+    switched = _demand(session, "commit", f"{crc:08x}")
     session.forget()
     progress("the new model is on trial")
     try:
+        if switched.text("hash") != sha256:
+            raise DeviceError(
+                "what runs on the board is not what was sent: its SHA-256 is another",
+                hint="the former model runs again; the board's flash may be damaged",
+            )
         check()
         _demand(session, "confirm", f"{crc:08x}")
     except Exception:
         _take_back(session)
         raise
     after = state(session)
-    if after.trial or after.crc != crc:
+    if after.trial or after.sha256 != sha256:
         raise DeviceError(
             "the board does not run the new model", hint="check its power, and update again"
         )
     return Update(
-        new.build_id, after.slot, before.crc, crc, len(change), len(content), base is not None
+        new.build_id,
+        after.slot,
+        before.sha256,
+        sha256,
+        len(change),
+        len(content),
+        base is not None,
     )
 
 
@@ -166,15 +193,16 @@ def _take_back(session: Session) -> None:
 
 def _transfer(
     session: Session,
-    new: Build,
-    base_crc: int,
-    crc: int,
+    announced: tuple[str, str, str, str],
     change: bytes,
     progress: Callable[[str], None],
 ) -> None:
-    """Send a delta; where the board restarted in between, from its beginning."""
+    """Send a delta; where the board restarted in between, from its beginning.
+
+    `announced`: the layout's first digits, the base's CRC, the new content's CRC and SHA-256.
+    """
     for _ in range(ATTEMPTS):
-        _demand(session, "stage", new.layout[:8], f"{base_crc:08x}", f"{crc:08x}")
+        _demand(session, "stage", *announced)
         if _patches(session, change, progress):
             return
     raise LinkError(

@@ -186,8 +186,9 @@ def candidates(report: Report) -> Html:
         for f in FIGURES
         if any(getattr(c, f) is not None for b in report.boards for c in b.selection.candidates)
     ]
-    heads = ["Variant", "Verdict", "Metric", *(_head(f) for f in fields), "Board", "Why"]
-    numeric = range(2, 3 + len(fields))
+    # The reason comes before the figures: on narrow screens what is last is out of sight.
+    heads = ["Variant", "Verdict", "Why", "Metric", *(_head(f) for f in fields), "Board"]
+    numeric = range(3, 4 + len(fields))
     head = el(
         "tr",
         *(
@@ -224,10 +225,10 @@ def _row(number_: int, board: Board, c: Candidate, fields: Sequence[str]) -> Htm
         "tr",
         el("th", c.name, scope="row"),
         el("td", el("span", told, class_=f"badge {found}")),
+        el("td", s.reasons.get(c.name, "smallest sufficient"), class_="why"),
         _cell(c.value, title=c.metric),
         *figures,
         el("td", board.name, class_="board"),
-        el("td", s.reasons.get(c.name, "smallest sufficient"), class_="why"),
         data_board=number_,
         data_state=found,
         data_name=c.name,

@@ -19,7 +19,7 @@ from tinydeploy.cli.render import print_json, table
 @options.out_dir(required=False)
 @click.option(
     "--export",
-    type=click.Path(path_type=Path),
+    type=options.RESULT_FOLDER,
     metavar="DIR",
     help="Write the model as a project for your own firmware instead of building.",
 )

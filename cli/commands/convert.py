@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tinydeploy.cli import options
+from tinydeploy.cli import compressing, options
 from tinydeploy.cli.render import print_json
 from tinydeploy.types import Task
 
@@ -23,6 +23,13 @@ from tinydeploy.types import Task
     metavar="DATA",
     help="Representative samples: .npz with x, or a folder of images. Integer recipes need them.",
 )
+@options.TRAINING
+@click.option(
+    "--calibration-effect/--no-calibration-effect",
+    default=True,
+    show_default=True,
+    help="Calibrate on half and on twice the samples too, and say what that changes.",
+)
 @options.INPUT
 @options.TRUST
 @options.TASK
@@ -32,6 +39,8 @@ def command(
     model: Path,
     recipe: str,
     calibration: Path | None,
+    training: Path | None,
+    calibration_effect: bool,
     task: Task | None,
     out: Path,
     trusted: bool,
@@ -56,12 +65,19 @@ def command(
         load_recipe(recipe),
         out,
         calibration=load_dataset(calibration, description=raw) if calibration else None,
+        training=load_dataset(training, description=raw) if training else None,
         description=raw,
         task=task or "classify",
+        progress=options.progress,
+        calibration_effect=calibration_effect,
     )
     if as_json:
         print_json(artifact)
-    else:
-        click.echo(f"{artifact.path}: {artifact.size_bytes:,} B, sha256 {artifact.sha256}")
-        for output, difference in artifact.agreement.items():
-            click.echo(f"output {output}: within {difference:.2g} of the source's own framework")
+        return
+    click.echo(f"{artifact.path}: {artifact.size_bytes:,} B, sha256 {artifact.sha256}")
+    for output, difference in artifact.agreement.items():
+        click.echo(f"output {output}: within {difference:.2g} of the source's own framework")
+    if artifact.calibration:
+        click.echo(compressing.calibration_lines(artifact.calibration))
+    if artifact.mix:
+        click.echo(compressing.mix_lines(artifact.mix))

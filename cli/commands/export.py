@@ -14,7 +14,7 @@ from tinydeploy.errors import UsageError
 @click.command()
 @click.argument("target", metavar="NAME@BOARD")
 @click.option(
-    "--out", "-o", type=click.Path(path_type=Path), required=True, metavar="FILE.zip",
+    "--out", "-o", type=options.RESULT_FILE, required=True, metavar="FILE.zip",
     help="The bundle.",
 )  # fmt: skip
 @click.option(

@@ -65,14 +65,18 @@ def command(
                 return
             upload(build, device, way, port=port, progress=options.progress)
         elif dry_run:
-            click.echo(f"{device.name} is started, asked and stopped again: nothing is written")
+            if as_json:
+                print_json({"protocol": device.platform, "command": []})
+            else:
+                click.echo(f"{device.name} is started, asked and stopped again: nothing is written")
             return
         identity = wiring.identify_after_upload(build, device, port)
-    if name or release.is_registered(target):
-        name = name or wiring.registry(registry).locate(target)[0]
-        life = wiring.lifecycle(registry)
-        life.flashed(name, build.board, build.model_sha256, build.build_id, note)
     if as_json:
         print_json(identity)
     else:
         click.echo(f"{identity.board} runs build {identity.build_id} ({identity.engine})")
+    if name or release.is_registered(target):
+        life = wiring.lifecycle(registry)
+        name = name or release.name_of(target)
+        life.flashed(name, build.board, build.model_sha256, build.build_id, note)
+        life.registry.require_delivered()

@@ -42,7 +42,7 @@ def _limits(function: Any) -> Any:
               help="Show a relative --min-accuracy by a paired test (0.95).")  # fmt: skip
 @click.option("--samples", type=click.IntRange(1), default=3, show_default=True,
               help="Samples sent to each board.")  # fmt: skip
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="JUnit XML.")
+@click.option("--junit", type=options.RESULT_FILE, metavar="FILE", help="JUnit XML.")
 @options.ENGINE
 @options.TFLM_LIB
 @options.OPTIMIZE

@@ -45,16 +45,19 @@ def command(
 
     store = wiring.registry(registry)
     policy = garbage.Policy(keep, rollbacks, hours)
-    found = [
-        g
-        for name in names or store.database.experiments()
-        for g in garbage.find(store, name, policy)
-    ]
-    staged = staged_left([work, *store.place.local_folders()], hours)
-    if delete:
-        if found:
-            garbage.remove(store, found, options.progress)
-        remove_staged(staged)
+    with store.place.changing():
+        if delete:
+            store.send_first()  # it may say that a version is needed
+        found = [
+            g
+            for name in names or store.database.experiments()
+            for g in garbage.find(store, name, policy)
+        ]
+        staged = staged_left([work, *store.place.local_folders()], hours)
+        if delete:
+            if found:
+                garbage.remove(store, found, policy, options.progress)
+            remove_staged(staged)
     if as_json:
         print_json({"deleted": delete, "registry": found, "staged": staged})
         return

@@ -18,7 +18,7 @@ def command() -> None:
 @command.command()
 @click.argument("name")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path(), metavar="DIR",
+    "--out", type=options.RESULT_FOLDER, default=Path(), metavar="DIR",
     help="Folder for the files; the current one by default.",
 )  # fmt: skip
 @options.JSON

@@ -25,9 +25,8 @@ from tinydeploy.types import Task
 @click.option(
     "--samples",
     type=click.IntRange(1),
-    default=5,
-    show_default=True,
-    help="Number of random inputs.",
+    default=None,
+    help="Number of random inputs; 5 by default.",
 )
 @click.option(
     "--data",
@@ -45,7 +44,7 @@ from tinydeploy.types import Task
 def command(
     directory: Path,
     inputs: Path | None,
-    samples: int,
+    samples: int | None,
     data: Path | None,
     port: str,
     baud: int | None,
@@ -66,6 +65,10 @@ def command(
     from tinydeploy.errors import DeviceError, UsageError
     from tinydeploy.tflite import read_graph
 
+    if samples is not None and (data is not None or inputs is not None):
+        raise UsageError(
+            "--samples counts random inputs", hint="--data and --input take all that they hold"
+        )
     build = wiring.builder().load(directory)
     device = wiring.devices([build.board], profiles)[build.board]
     if data is not None:
@@ -78,7 +81,7 @@ def command(
         )
         return
     graph = read_graph(build.model_path)
-    stacked = load_inputs(inputs, graph) if inputs else random_inputs(graph, samples)
+    stacked = load_inputs(inputs, graph) if inputs else random_inputs(graph, samples or 5)
     with closing(wiring.meter(meter, device)) if meter else nullcontext() as opened:
         _, result = wiring.run_compared(build, device, stacked, port, baud, opened)
     if as_json:

@@ -23,7 +23,7 @@ from tinydeploy.cli.render import print_json
 @options.BAUD
 @click.option("--io-manager", is_flag=True, help="The port is that of an interface board.")
 @options.METER
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
+@click.option("--out", type=options.RESULT_FOLDER, metavar="DIR",
               help="Write a session a mode: results.txt, results.json, log.txt.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @options.ENGINE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,15 @@ import click
 
 from tinydeploy.cli import options
 from tinydeploy.cli.render import print_json, table
+from tinydeploy.errors import UsageError
 
 _SHOWN_FUNCTIONS = 6
 _SHOWN_SHARE = 0.01
 
 
 @click.command()
-@options.MODEL
-@options.DEVICE
+@click.argument("model", metavar="MODEL")
+@click.option("--device", default="", metavar="NAME", help="Board to use; NAME@BOARD names it.")
 @click.option(
     "--input",
     "inputs",
@@ -25,56 +26,69 @@ _SHOWN_SHARE = 0.01
     metavar="X",
     help="One input in the model's own dtype (.npy, .npz); a random one without it.",
 )
-@options.ENGINE
+@click.option("--engine", type=click.Choice(["aot", "tflm"]), help="aot, or the registered one's.")
 @options.TFLM_LIB
-@options.OPTIMIZE
+@click.option(
+    "--optimize",
+    type=click.Choice(["size", "balanced", "speed"]),
+    help="balanced, or the registered one's.",
+)
 @options.PROFILES
+@options.REGISTRY
 @options.JSON
 def command(
-    model: Path,
+    model: str,
     device: str,
     inputs: Path | None,
-    engine: str,
+    engine: str | None,
     tflm_lib: str,
-    optimize: str,
+    optimize: str | None,
     profiles: tuple[Path, ...],
+    registry: Path | str,
     as_json: bool,
 ) -> None:
     """Run one inference on a board and say what each layer took.
+
+    MODEL is a .tflite, or NAME@BOARD or NAME/VERSION of the registry: then the result is kept with
+    the version's run on the board, as numbers and as a picture that the MLflow UI shows.
 
     Firmware of its own marks where each layer begins; ordinary firmware, without the marks, runs
     the same input to compare with: `sum` over `whole` says how well the layers add up. An emulator
     counts instructions, a real board takes the time.
     """
     from tinydeploy.cli import wiring
-    from tinydeploy.cli.arrays import load_inputs, random_inputs
-    from tinydeploy.pipeline.fit import require_fit
-    from tinydeploy.tflite import read_graph
+    from tinydeploy.cli.profiling import profile, profile_registered
 
-    graph = read_graph(model)
-    stacked = [x[:1] for x in (load_inputs(inputs, graph) if inputs else random_inputs(graph, 1))]
-    board = wiring.devices([device], profiles)[device]
-    with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
-        plain, marked = (
-            wiring.build_firmware(
-                model,
-                board,
-                Path(scratch, name),
-                engine=engine,
-                optimize=optimize,
-                tflm_lib=tflm_lib,
-                profile=marks,
+    if _is_registered(model):
+        if engine or optimize:
+            raise UsageError(
+                "--engine and --optimize are those of the registered firmware",
+                hint="leave them out, or profile the .tflite file",
             )
-            for name, marks in (("plain", False), ("marked", True))
+        result = profile_registered(
+            model, registry, profiles, board=device, inputs=inputs, tflm_lib=tflm_lib
         )
-        require_fit(marked.footprint, board)
-        _, whole = wiring.runner(board).run(plain, board, stacked)
-        parts = wiring.runner(board).profile(marked, board, stacked)
-    result = wiring.layer_costs(graph, parts, whole) | {"engine": engine, "optimize": optimize}
+    else:
+        if not device:
+            raise UsageError("no board is named", hint="--device NAME, or NAME@BOARD")
+        result = profile(
+            Path(model),
+            wiring.devices([device], profiles)[device],
+            engine=engine or "aot",
+            optimize=optimize or "balanced",
+            tflm_lib=tflm_lib,
+            inputs=inputs,
+        )
     if as_json:
         print_json(result)
     else:
         _show(result)
+
+
+def _is_registered(model: str) -> bool:
+    """NAME@ALIAS, NAME/VERSION or NAME, and no file."""
+    named = re.fullmatch(r"(models:/)?[\w-]+(@[\w-]+|/\d+)?", model, flags=re.ASCII)
+    return bool(named) and not Path(model).exists()
 
 
 def _show(result: dict[str, Any]) -> None:

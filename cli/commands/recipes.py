@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from tinydeploy.cli import options
@@ -40,9 +42,18 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         print_json(recipe)
         return
-    for key, value in to_json(recipe).items():
-        click.echo(f"{key} = {_toml(value)}")
+    click.echo(_toml(to_json(recipe)))
 
 
-def _toml(value: object) -> str:
+def _toml(settings: dict[str, Any]) -> str:
+    """Settings as a recipe's file has them, tables last; what is None is left out."""
+    known = {k: v for k, v in settings.items() if v is not None}
+    lines = [f"{k} = {_value(v)}" for k, v in known.items() if not isinstance(v, dict)]
+    for name, table_ in known.items():
+        if isinstance(table_, dict):
+            lines += ["", f"[{name}]", _toml(table_)]
+    return "\n".join(lines)
+
+
+def _value(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value).lower()

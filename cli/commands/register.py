@@ -48,10 +48,12 @@ def command(
     Registering the same again changes nothing.
     """
     from tinydeploy.cli import wiring
+    from tinydeploy.names import require_name
     from tinydeploy.pipeline.data import load_dataset, prepare
     from tinydeploy.tflite import read_graph
     from tinydeploy.types import ModelSource
 
+    require_name("registered model", name)
     artifact = wiring.artifact(model, options.input_description(**described), task)
     dataset = load_dataset(data, description=artifact.input)
     evaluation = wiring.evaluate(artifact, dataset, "aot", split="validation")

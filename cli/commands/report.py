@@ -12,7 +12,7 @@ from tinydeploy.cli.render import print_json
 
 @click.command()
 @click.argument("name")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"),
+@click.option("-o", "--output", type=options.RESULT_FILE, default=Path("report.html"),
               show_default=True, metavar="FILE", help="The page.")  # fmt: skip
 @click.option("--profile", is_flag=True, help="Run the chosen once more, layer by layer.")
 @options.PROFILES
@@ -39,4 +39,4 @@ def command(
     if as_json:
         print_json({"path": output, "report": report})
     else:
-        click.echo(f"{output}: {len(report.boards)} boards")
+        click.echo(f"{output}: {', '.join(b.name for b in report.boards)}")

@@ -19,7 +19,7 @@ from tinydeploy.cli.render import print_json
     help="N inputs stacked, in the model's own dtype: .npy, or .npz keyed by tensor name.",
 )  # fmt: skip
 @click.option(
-    "--output", type=click.Path(path_type=Path), required=True, metavar="Y",
+    "--output", type=options.RESULT_FILE, required=True, metavar="Y",
     help="Raw outputs: .npy, or .npz keyed by tensor name.",
 )  # fmt: skip
 @options.ENGINE

@@ -24,12 +24,16 @@ from tinydeploy.types import to_json
               help="Labelled data on which variants are judged.")  # fmt: skip
 @click.option("--calibration", type=click.Path(path_type=Path), metavar="PATH",
               help="Representative data for quantization.")  # fmt: skip
+@click.option("--training", type=click.Path(path_type=Path), metavar="PATH",
+              help="Labelled data: Keras sources are tried trained on it as well.")  # fmt: skip
+@click.option("--epochs", type=click.IntRange(1), default=3, show_default=True,
+              help="Of each training.")  # fmt: skip
 @click.option("--budget-minutes", type=float, default=10.0, show_default=True, metavar="N")
 @click.option("--trials", type=click.IntRange(1), default=30, show_default=True,
               help="At most so many variants a board, those of earlier runs included.")  # fmt: skip
-@click.option("--study", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--study", type=options.RESULT_FILE, metavar="FILE",
               help="Where the search is kept and goes on; WORK/search.db by default.")  # fmt: skip
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--plot", type=options.RESULT_FILE, metavar="FILE",
               help="Write the Pareto fronts as .svg or .png.")  # fmt: skip
 @click.option("--optimize", type=click.Choice(["size", "balanced", "speed"]),
               help="size also tries weights with few values, which it stores packed.")  # fmt: skip
@@ -41,6 +45,7 @@ def command(
     config: Path | None,
     budget_minutes: float,
     trials: int,
+    epochs: int,
     study: Path | None,
     plot: Path | None,
     as_json: bool,
@@ -49,7 +54,8 @@ def command(
     """Search sources and recipe settings for the variants that are best on each board.
 
     Takes accuracy, flash, RAM and instructions for goals at once, within each board's limits.
-    What cannot fit is never built. Stop it at any time: it goes on where it was.
+    What cannot fit is never built. With a training set, Keras sources are also distilled, pruned,
+    slimmed and trained for int8. Stop it at any time: it goes on where it was.
     """
     from tinydeploy.cli import wiring
     from tinydeploy.pipeline.search import Budget, search
@@ -64,6 +70,7 @@ def command(
         (study or settings.work / "search.db").absolute(),
         Budget(budget_minutes, trials),
         options.progress,
+        epochs=epochs,
     )
     if plot:
         from tinydeploy.cli.search_plot import draw

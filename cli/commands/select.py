@@ -40,8 +40,9 @@ def command(
     """Choose the smallest variant of NAME that satisfies the limits on each board.
 
     The choice becomes the alias <board>; every rejected variant gets its reason. Exit code 3 if
-    nothing is sufficient on a board; its alias is removed then. --what-if starts from the limits
-    and the objective of the last selection, and registers nothing.
+    nothing is sufficient on a board; its alias is removed then. Only the limits given here hold,
+    not those of tinydeploy.toml or of the last selection. --what-if starts from the limits and the
+    objective of the last selection, and registers nothing.
     """
     from tinydeploy.cli import selecting, wiring
     from tinydeploy.cli.deploy_report import board
@@ -56,6 +57,8 @@ def command(
     selections = selecting.answer(questions, fleet)
     if not changes:
         for q, selection in zip(questions, selections, strict=True):
+            if note := selecting.lifted(store, name, q):
+                options.progress(note)
             store.select(name, selection, q.constraints)
     if as_json:
         print_json(selections[0] if len(selections) == 1 and not fleet else selections)

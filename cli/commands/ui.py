@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -26,6 +29,19 @@ def command(registry: Path | str, port: int) -> None:
     options.progress(f"{address} (Ctrl-C ends it)")
     for what, link in ui_links(registry, address).items():
         options.progress(f"  {what}  {link}")
-    raise SystemExit(
-        subprocess.run(arguments, env={**os.environ, **environment}, check=False).returncode
-    )
+    raise SystemExit(_serve(arguments, {**os.environ, **environment}))
+
+
+def _serve(command: list[str], environment: dict[str, str]) -> int:
+    """Run the server until it or this process is told to end; its exit status.
+
+    MLflow leaves its worker behind when it is ended alone: both are a group that ends as a whole.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
+        try:
+            return process.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)

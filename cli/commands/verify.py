@@ -38,7 +38,9 @@ def command(target: str, require_signature: bool, registry: Path | str, as_json:
         raise RegistryError(
             f"{target}: {first.file} {first.reason}"
             + (f" ({count - 1} more problems)" if count > 1 else ""),
-            hint=f"it lies in {bad[0].folder}; import or deploy it again",
+            hint="get the bundle again from where it came"
+            if target.endswith(release.BUNDLE)
+            else f"remove {bad[0].folder}, then import or deploy it again",
         )
 
 

@@ -19,12 +19,13 @@ from tinydeploy.cli.plugin import state
 from tinydeploy.cli.plugin.flavor import truth
 from tinydeploy.cli.plugin.state import Deployment
 from tinydeploy.config import default_registry
-from tinydeploy.errors import DeviceError, RegistryError, UsageError
+from tinydeploy.errors import DeviceError, RegistryError, UnreachableError, UsageError
 from tinydeploy.store import sha256_file
 from tinydeploy.types import Build, DeviceProfile
 
 if TYPE_CHECKING:
     from tinydeploy.graph import Graph, Tensor
+    from tinydeploy.registry.lifecycle import Lifecycle
     from tinydeploy.registry.mlflow import MlflowRegistry
 
 OPTIONS = {
@@ -56,7 +57,6 @@ def deploy(
     """
     from tinydeploy.pipeline.fit import require_fit
     from tinydeploy.registry.keys import signatures_required
-    from tinydeploy.tflite import read_graph
 
     if unknown := sorted(set(config) - set(OPTIONS)):
         raise UsageError(f"no option is called {unknown[0]!r}", hint=f"known: {', '.join(OPTIONS)}")
@@ -75,20 +75,8 @@ def deploy(
         build = _firmware(root, store, f"{model}/{version}", device, config, Path(scratch), signed)
         require_fit(build.footprint, device)
         if device.real:
-            from tinydeploy.devices.upload.commands import Target, plan
-            from tinydeploy.devices.upload.run import upload
-
-            way = plan(build, device, Target(port), None)
-            upload(build, device, way, port=port, progress=options.progress)
-            wiring.identify_after_upload(build, device, port)
-        inputs = arrays.random_inputs(read_graph(build.model_path), _samples(config))
-        _, found = wiring.run_compared(build, device, inputs, port)
-        if found.outputs_equal != found.outputs_compared:
-            raise DeviceError(
-                f"{found.outputs_compared - found.outputs_equal} of {found.outputs_compared} "
-                "outputs differ from the host's",
-                hint="the board does not compute what the host does: it is not deployed",
-            )
+            _flash(build, device, port)
+        proof = _prove(build, device, port, _samples(config))
         now = time.time()
         made = Deployment(
             name=name,
@@ -108,20 +96,45 @@ def deploy(
             input=store.artifact(model, version).input,
             created=created or now,
             updated=now,
-            proof={
-                "outputs_compared": found.outputs_compared,
-                "outputs_equal": found.outputs_equal,
-                "instructions": list(found.instructions or ()) or None,
-                "latency_us": list(found.latency_us or ()) or None,
-                "origin": dict(found.origin),
-                "method": found.method,
-            },
+            proof=proof,
         )
         state.write(state.state_folder() / name, made, build.directory)
     life = wiring.lifecycle(root)
     life.deployed(model, version, name, device.name)
     life.flashed(model, device.name, build.model_sha256, build.build_id, f"deployment {name}")
+    _say_waiting(life)
     return made
+
+
+def _flash(build: Build, device: DeviceProfile, port: str) -> None:
+    from tinydeploy.devices.upload.commands import Target, plan
+    from tinydeploy.devices.upload.run import upload
+
+    way = plan(build, device, Target(port), None)
+    upload(build, device, way, port=port, progress=options.progress)
+    wiring.identify_after_upload(build, device, port)
+
+
+def _prove(build: Build, device: DeviceProfile, port: str, samples: int) -> dict[str, Any]:
+    """Run random inputs on the board, which has to compute what the host does; what is kept."""
+    from tinydeploy.tflite import read_graph
+
+    inputs = arrays.random_inputs(read_graph(build.model_path), samples)
+    _, found = wiring.run_compared(build, device, inputs, port)
+    if found.outputs_equal != found.outputs_compared:
+        raise DeviceError(
+            f"{found.outputs_compared - found.outputs_equal} of {found.outputs_compared} "
+            "outputs differ from the host's",
+            hint="the board does not compute what the host does: it is not deployed",
+        )
+    return {
+        "outputs_compared": found.outputs_compared,
+        "outputs_equal": found.outputs_equal,
+        "instructions": list(found.instructions or ()) or None,
+        "latency_us": list(found.latency_us or ()) or None,
+        "origin": dict(found.origin),
+        "method": found.method,
+    }
 
 
 def forget(deployment: Deployment) -> None:
@@ -129,7 +142,17 @@ def forget(deployment: Deployment) -> None:
     shutil.rmtree(state.state_folder() / deployment.name)
     with contextlib.suppress(RegistryError):
         root = registry_of({"registry": deployment.registry})
-        wiring.lifecycle(root).undeployed(deployment.model, deployment.name)
+        life = wiring.lifecycle(root)
+        life.undeployed(deployment.model, deployment.name)
+        _say_waiting(life)
+
+
+def _say_waiting(life: Lifecycle) -> None:
+    """The deployment is what it is, whether or not the server could be told: no error, a word."""
+    try:
+        life.registry.require_delivered()
+    except UnreachableError as e:
+        options.progress(f"{e.message}; {e.hint}")
 
 
 def predict(deployment: Deployment, given: Any) -> dict[str, np.ndarray]:
@@ -268,21 +291,24 @@ def _given(given: Any, tensors: list[Tensor]) -> list[tuple[np.ndarray, Tensor]]
 
 
 def _own(array: np.ndarray, tensor: Tensor, described: Any) -> np.ndarray:
-    """JSON knows no dtypes: whole numbers become the model's own, or the described one."""
-    from tinydeploy.pipeline.prepare import sample_shape
+    """JSON knows no dtypes: whole numbers take the one that raw data is described with.
 
-    if array.ndim == 2 and array.shape[1] == np.prod(sample_shape(tensor), dtype=int):
-        array = array.reshape(len(array), *sample_shape(tensor))
-    if array.dtype.kind not in "iu" or tensor.dtype == "float32":
-        return array.astype(np.float32) if array.dtype.kind in "iub" and not described else array
+    Without a description that is the model's own.
+    """
+    if array.ndim == 2 and array.shape[1] == np.prod(tensor.sample_shape, dtype=int):
+        array = array.reshape(len(array), *tensor.sample_shape)
+    if array.dtype.kind not in "iub":
+        return array
     dtype = np.dtype(described.dtype if described else tensor.dtype)
-    if dtype.kind not in "iu":
+    if array.dtype.kind == "b" or dtype.kind not in "iu":
         return array.astype(np.float32)
     limits = np.iinfo(dtype)
     if array.size and not limits.min <= array.min() <= array.max() <= limits.max:
         raise UsageError(
             f"input {tensor.name!r} takes {dtype} from {limits.min} to {limits.max}",
-            hint="write raw data as floats (1.0): they are quantized",
+            hint="give raw data as it was described"
+            if described
+            else "write raw data as floats (1.0): they are quantized",
         )
     return array.astype(dtype)
 

@@ -78,8 +78,9 @@ def target_help() -> str:
         "tinydeploy:/COM3         the same on Windows\n\n"
         f"Options:\n{options}\n\n"
         "Models are models:/NAME@BOARD or models:/NAME/VERSION. Inputs of predict are JSON: a\n"
-        'list of rows, or [{"input": [...]}, ...]. Whole numbers are the model\'s own, floats\n'
-        "(1.0) are quantized."
+        'list of rows, or [{"input": [...]}, ...]. With a description of raw data ([input] when\n'
+        "the model was deployed) they are of its dtype. Without one whole numbers are the model's\n"
+        "own dtype, and floats (1.0) are quantized."
     )
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -22,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from tinydeploy.errors import UsageError
-from tinydeploy.registry.schema import require_name
-from tinydeploy.store import staged_directory, write_json
+from tinydeploy.names import require_name
+from tinydeploy.store import staged_directory, state_dir, write_json
 from tinydeploy.types import InputDescription, from_json, to_json
 
 _FILE = "deployment.json"
@@ -56,11 +55,8 @@ class Deployment:
 
 
 def state_folder() -> Path:
-    """`$TINYDEPLOY_STATE`, or `tinydeploy` where this user's programs keep their state."""
-    root = os.environ.get("TINYDEPLOY_STATE") or os.path.join(
-        os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "tinydeploy"
-    )
-    return Path(root) / "deployments"
+    """Where deployments are kept: among what must not be lost."""
+    return state_dir() / "deployments"
 
 
 @contextlib.contextmanager

@@ -20,7 +20,12 @@ PERIOD_S = 0.001
 
 
 class ScriptedMeter:
-    """`idle_w` while nothing runs, `active_w` after an odd edge; edges are bytes in `pin`."""
+    """`idle_w` while nothing runs, `active_w` after an odd edge; edges are bytes in `pin`.
+
+    A file does not say when its bytes came. Those that are found together, since the machine is
+    busy or the window is shorter than a sample, get times of their own since the sample before,
+    so that no window is empty.
+    """
 
     def __init__(self, idle_w: float, active_w: float, pin: Path | None = None) -> None:
         self.name = "scripted"
@@ -64,13 +69,19 @@ class ScriptedMeter:
         now = time.monotonic()
         if self._times and now <= self._times[-1]:
             return True
-        for _ in range(self._pin_bytes() - self._seen):
-            self._edges.append(now)
-            self._seen += 1
-        self._times.append(now)
-        self._power.append(self._active_w if len(self._edges) % 2 else self._idle_w)
+        if found := self._pin_bytes() - self._seen:
+            before = self._times[-1] if self._times else now - PERIOD_S
+            for edge in np.linspace(before, now, found + 2)[1:-1]:
+                self._edges.append(float(edge))
+                self._sample(float(edge))
+            self._seen += found
+        self._sample(now)
         time.sleep(PERIOD_S)
         return len(self._times) > 1
+
+    def _sample(self, time_s: float) -> None:
+        self._times.append(time_s)
+        self._power.append(self._active_w if len(self._edges) % 2 else self._idle_w)
 
 
 def connect(address: MeterAddress) -> ScriptedMeter:

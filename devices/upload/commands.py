@@ -133,7 +133,7 @@ def _dfu_util(build: Build, device: DeviceProfile, target: Target) -> list[str]:
 
 
 def _uf2(build: Build, device: DeviceProfile, target: Target) -> list[str]:
-    image(build, "firmware.bin")
+    image(build, "firmware.elf")
     drive = (
         target.port
         if target.port and Path(target.port).is_dir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -130,30 +129,37 @@ def copy_uf2(
     progress: Callable[[str], None],
     roots: Iterable[Path] | None = None,
 ) -> None:
-    """Write the UF2 file beside the build and copy it to the boot loader's drive.
+    """Copy the build's UF2 file to the boot loader's drive.
 
-    `drive` is a folder, or the label under which the drive is mounted. Raises DeviceError if it
-    does not show up, or is no UF2 boot loader's.
+    `drive` is a folder, or the label under which the drive is mounted. A registered build from
+    before builds had the file gets it from its ELF. Raises DeviceError if the drive does not show
+    up, or is no UF2 boot loader's.
     """
-    binary = (build.directory / "firmware.bin").read_bytes()
-    address = int(device.upload["address"], 16)
-    file.write_bytes(uf2.from_binary(binary, address, int(device.upload["uf2_family"], 16)))
+    data = file.read_bytes() if file.is_file() else uf2.of_firmware(build.elf, device)
     deadline = time.monotonic() + DRIVE_TIMEOUT_S
     while (folder := find_drive(drive, roots)) is None:
         if time.monotonic() > deadline:
             raise DeviceError(
                 f"no UF2 drive {drive!r} showed up within {DRIVE_TIMEOUT_S:g} s",
                 hint="press the board's reset twice (or hold BOOTSEL while you plug it in), mount "
-                f"the drive, or copy {file} to it yourself; --port names its folder",
+                f"the drive (--port names its folder), or copy the build's {file.name} to it",
             )
         time.sleep(POLL_S)
     progress(f"{file} to {folder}")
     try:
-        shutil.copyfile(file, folder / file.name)
+        _write_through(folder / file.name, data)
     except OSError as e:
         # The board resets as soon as it has all blocks: the drive may go while it is being closed.
         if folder.exists():
             raise DeviceError(f"copying to {folder} failed: {e}", hint="reset and try again") from e
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    """Write a file as far as the device, not only into the host's memory."""
+    with open(path, "wb") as f:
+        f.write(data)
+        f.flush()
+        os.fsync(f.fileno())
 
 
 def find_drive(drive: str, roots: Iterable[Path] | None = None) -> Path | None:

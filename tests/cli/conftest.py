@@ -7,19 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import run
 
 from tinydeploy import tflite
-from tinydeploy.cli.main import cli
 
 BOARD = "qemu-cortex-m4"
-
-
-def run(*words: object) -> str:
-    """What a command prints on stdout; it has to succeed."""
-    result = CliRunner().invoke(cli, [str(w) for w in words], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 @pytest.fixture(scope="session")

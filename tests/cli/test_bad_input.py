@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tinydeploy.cli import main
 from tinydeploy.cli.main import run
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -81,6 +84,12 @@ def no_build(folder: Path) -> list[str]:
     return ["measure", str(folder)]
 
 
+def among_the_users_files(folder: Path) -> list[str]:
+    (folder / "src").mkdir()
+    (folder / "src" / "main.c").write_text("int main(void) { return 0; }")
+    return ["compile", str(INT8), "--out", str(folder / "src")]
+
+
 def no_options(folder: Path) -> list[str]:
     return ["deploy", "--config", str(folder / "none.toml")]
 
@@ -99,6 +108,7 @@ def no_options(folder: Path) -> list[str]:
         (unmapped_integers, 2, "int32"),
         (no_build, 2, "build"),
         (no_options, 2, "none.toml"),
+        (among_the_users_files, 2, "main.c"),
     ],
 )
 def test_message_hint_and_exit_code(
@@ -115,6 +125,40 @@ def test_message_hint_and_exit_code(
     assert said.startswith("error: ") and words in said
     assert "Traceback" not in said
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "place"),
+    [("--out", "file"), ("--out", "file/out"), ("--output", "folder"), ("--output", "file/y")],
+)
+def test_where_no_result_can_be_written(
+    option: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said before any work is done."""
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    command = ["compile", str(INT8)] if option == "--out" else ["run", str(INT8), "--input", "x"]
+    command += [] if option == "--out" else ["--device", "host"]
+    assert run([*command, option, str(tmp_path / place)]) == 2
+    said = capsys.readouterr().err
+    assert f"Invalid value for '{option}'" in said and str(tmp_path / place.split("/")[0]) in said
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_no_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there was none is said, which the system itself does not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        assert run(["compile", str(INT8), "--out", str(tmp_path / "out")]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = capsys.readouterr().err
+    assert f"File too large: {tmp_path / 'out'}" in said and "hint: free some space" in said
+    assert list(tmp_path.iterdir()) == []
+    tree = shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])
+    assert main._system_error(tree) == 1
+    assert capsys.readouterr().err.startswith("error: [Errno 28] No space left on device: 'b': b\n")
 
 
 def test_a_board_that_is_too_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import answer
 
-from tinydeploy.cli.main import cli, run
+from tinydeploy.cli.main import run
 from tinydeploy.tflite import read_graph
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 INT8 = MODELS / "dscnn_int8.tflite"
-
-
-def answer(*words: object) -> Any:
-    """The JSON value that a command prints on stdout."""
-    result = CliRunner().invoke(cli, [*map(str, words), "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 def inputs(model: Path, samples: int = 3) -> np.ndarray:
@@ -154,3 +149,17 @@ def test_convert_takes_float_tflite(tmp_path: Path) -> None:
     assert Path(found["path"]).is_file()
     assert found["recipe"] == "float32"
     assert len(found["sha256"]) == 64
+
+
+def test_a_bar_replaces_the_one_before_on_a_terminal_only() -> None:
+    lines = ("a: fit [##--] 2/4", "a: fit [####] 4/4", "b: fit [#---] 1/4", "done")
+    code = f"from tinydeploy.cli import options\nfor line in {lines}: options.progress(line)"
+    command = [sys.executable, "-c", code]
+    piped = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
+    assert piped.stderr.splitlines() == list(lines)
+    ours, its = pty.openpty()
+    subprocess.run(command, stderr=its, check=True)
+    os.close(its)
+    shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert shown.count("\x1b[1A\x1b[2K") == 1 and "\x1b[1A\x1b[2Ka: fit [####]" in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from tinydeploy.registry.folder import ENVIRONMENT, import_mlflow
 from tinydeploy.registry.lifecycle import Lifecycle
 from tinydeploy.registry.mlflow import MlflowRegistry
 from tinydeploy.store import sha256_file
+from tinydeploy.types import InputDescription
 
 BOARD = "qemu-cortex-m4"
 URI = f"models:/kws@{BOARD}"
@@ -175,6 +177,13 @@ def test_inputs_that_are_refused() -> None:
     assert read(np.asarray(rows) + 0.5).dtype.kind == "f"
     with pytest.raises(UsageError, match="from -128 to 127"):
         read(np.asarray(rows) + 1000)
+
+    described = InputDescription("uint8", 1 / 255)
+    raw = np.arange(200).reshape(1, 200)
+    for kind in (tensor, dataclasses.replace(tensor, dtype="float32", scales=(), zero_points=())):
+        assert _own(raw, kind, described).dtype == np.uint8
+    with pytest.raises(UsageError, match="from 0 to 255"):
+        _own(raw + 100, tensor, described)
 
 
 def test_names_that_lead_elsewhere(here: Path) -> None:

@@ -99,8 +99,9 @@ def test_described_raw_data(tmp_path: Path) -> None:
     raw = np.random.default_rng(2).integers(0, 255, (2, *tensor.shape[1:]), np.uint8)
     quantized = prepare(raw, tensor, described)
     assert model.predict(raw).tobytes() == model.predict(quantized).tobytes()
-    with pytest.raises(UsageError, match="int32"):
-        model.predict(raw.astype(np.int32))
+    for other in (np.int32, np.float32):
+        with pytest.raises(UsageError, match="raw data of this model is described as uint8"):
+            model.predict(raw.astype(other))
 
 
 def test_several_inputs_go_by_name(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_a_signature_can_be_required(tmp_path: Path, monkeypatch: pytest.MonkeyP
         flavor.load_pyfunc(folder, {"engin": "aot"})
 
 
-def test_the_card_means_nothing_in_markdown(tmp_path: Path) -> None:
+def test_the_card_means_nothing_in_markdown() -> None:
     from tinydeploy.registry.card import plain, variant_card
 
     assert plain("<b>|x`\n# y") == "\\<b\\>\\|x\\` \\# y"

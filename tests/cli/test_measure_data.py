@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from commands import answer
 
 from tinydeploy.cli.main import cli, run
 from tinydeploy.devices.elf import Elf
@@ -22,12 +21,6 @@ from tinydeploy.tflite import read_graph
 
 INT8 = Path(__file__).resolve().parents[1] / "models" / "dscnn_int8.tflite"
 SAMPLES = 1500
-
-
-def answer(*words: object) -> Any:
-    result = CliRunner().invoke(cli, [*map(str, words), "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +77,11 @@ def test_a_killed_run_goes_on(build: Path, data: Path) -> None:
 
 def test_data_and_input_exclude_each_other(build: Path, data: Path) -> None:
     assert run(["measure", str(build), "--data", str(data), "--input", str(data)]) == 2
+
+
+def test_the_number_of_samples_is_that_of_random_ones(build: Path, data: Path) -> None:
+    for words in (("--data", data), ("--input", data)):
+        assert run(["measure", str(build), "--samples", "3", *map(str, words)]) == 2
 
 
 def test_a_board_at_the_end_of_a_line_is_measured_and_scanned(build: Path) -> None:

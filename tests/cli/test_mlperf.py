@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from commands import answer
 
 from tinydeploy.cli.main import cli, run
 from tinydeploy.tflite import read_graph
@@ -33,18 +33,12 @@ latency_us = "100000"
 """
 
 
-@pytest.fixture
-def boards(tmp_path: Path) -> Path:
-    folder = tmp_path / "boards"
-    folder.mkdir()
-    (folder / "steady.toml").write_text(BOARD + f'pin = "{tmp_path / "pin"}"\n')
+@pytest.fixture(scope="session")
+def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all tests, with the pin's file: a board's kernels are compiled once."""
+    folder = tmp_path_factory.mktemp("boards")
+    (folder / "steady.toml").write_text(BOARD + f'pin = "{folder / "pin"}"\n')
     return folder
-
-
-def answer(*words: object) -> Any:
-    result = CliRunner().invoke(cli, [*map(str, words), "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 @pytest.fixture
@@ -81,7 +75,7 @@ def test_performance_and_accuracy(boards: Path, data: Path, tmp_path: Path) -> N
 
 def test_energy_mode_with_a_meter_at_the_pin(boards: Path, tmp_path: Path) -> None:
     """Firmware of the energy mode is built, its pin cuts what the meter recorded."""
-    meter = f"scripted:,pin={tmp_path / 'pin'}"
+    meter = f"scripted:,pin={boards / 'pin'}"
     words = ("mlperf", MODEL, "--device", "steady", "--profiles", boards)
     with pytest.MonkeyPatch.context() as patch:
         from tinydeploy.devices import mlperf_rules
@@ -143,9 +137,9 @@ def test_measure_with_a_meter(
     assert CliRunner().invoke(
         cli, [*map(str, ("build", MODEL, *words, "--out", out))], catch_exceptions=False
     ).exit_code == 0  # fmt: skip
-    meter = f"scripted:,idle_mw=5,active_mw=30,pin={tmp_path / 'pin'}"
+    meter = f"scripted:,idle_mw=5,active_mw=30,pin={boards / 'pin'}"
     found = answer("measure", out, "--profiles", boards, "--meter", meter)
     assert len(found["energy_uj"]) == 2
     assert found["origin"]["energy_uj"] == "measured"
-    assert "at the timestamp pin's edges" in found["method"]
+    assert "at the timestamp pin's edges; net of idle (5 mW)" in found["method"]
     assert run(["measure", str(out), "--profiles", str(boards), "--meter", "x:"]) == 2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from commands import answer
 
 from tinydeploy.cli.main import cli, run
 from tinydeploy.errors import NoSufficientVariantError
@@ -16,12 +16,6 @@ from tinydeploy.tflite import read_graph
 
 INT8 = Path(__file__).resolve().parents[1] / "models" / "dscnn_int8.tflite"
 LOOPBACK = "loopback"
-
-
-def answer(*words: object) -> Any:
-    result = CliRunner().invoke(cli, [*map(str, words), "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 @pytest.fixture

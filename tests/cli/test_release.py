@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from commands import answer
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
-from tinydeploy.cli.main import cli
+from tinydeploy.cli.bundling import _images
 from tinydeploy.cli.main import run as exit_code
+from tinydeploy.devices.catalogue import find
+from tinydeploy.devices.platformio import load_build
+from tinydeploy.devices.upload import uf2
 from tinydeploy.registry import keys
 from tinydeploy.registry.mlflow import MlflowRegistry
 
 BOARD = "qemu-cortex-m4"
 TARGET = f"kws@{BOARD}"
-
-
-def answer(*words: object) -> Any:
-    result = CliRunner().invoke(cli, [*map(str, words), "--json"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
 
 
 @pytest.fixture
@@ -52,6 +54,23 @@ def test_there_and_back_again(bundle: Path, released: Path, tmp_path: Path) -> N
     )  # fmt: skip
     assert there.resolve(f"models:/{TARGET}").sha256 == here.resolve(f"models:/{TARGET}").sha256
     assert there.evaluation("kws", "1") == here.evaluation("kws", "1")
+
+
+def test_the_hint_of_verify_mends(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    answer("import", bundle, "--registry", other)
+    (firmware,) = other.rglob("firmware.bin")
+    for name in ("firmware.bin", "build.json", "manifest.json"):
+        firmware.with_name(name).write_bytes(b"x")
+        assert exit_code(["verify", "kws", "--registry", str(other)]) == 7
+        said = re.search(r"hint: remove (\S+), then import", capsys.readouterr().err)
+        assert said
+        shutil.rmtree(said[1])
+        answer("import", bundle, "--registry", other)
+        assert exit_code(["verify", "kws", "--registry", str(other)]) == 0
+        (firmware,) = other.rglob("firmware.bin")
 
 
 def test_a_choice_that_was_made_here_stays(bundle: Path, tmp_path: Path) -> None:
@@ -97,6 +116,24 @@ def test_the_hex_file_is_the_firmware(bundle: Path, tmp_path: Path) -> None:
     assert (tmp_path / "y.bin").read_bytes() == (firmware / "firmware.bin").read_bytes()
 
 
+def test_a_board_with_a_uf2_boot_loader_gets_the_firmware_as_uf2(
+    released: Path, tmp_path: Path
+) -> None:
+    """As of a version that was registered before builds had the file; else it is the build's."""
+    upload = {"protocol": "uf2", "uf2_family": "0xada52840", "address": "0x00000000"}
+    device = replace(find(BOARD), upload=upload)
+    build = load_build(released / "build")
+    _images(build, device, tmp_path / "images", None)
+    blocks = uf2.read((tmp_path / "images" / "firmware.uf2").read_bytes())
+    content = b"".join(block.data for block in blocks)
+    image = (released / "build" / "firmware.bin").read_bytes()
+    assert content == image.ljust(len(content), b"\0")
+    assert {block.family for block in blocks} == {0xADA52840}
+    assert blocks[0].address == device.flash_origin
+    _images(build, find(BOARD), tmp_path / "other", None)
+    assert [p.name for p in (tmp_path / "other").iterdir()] == ["firmware.hex"]
+
+
 def test_the_sources_compile_on_their_own(bundle: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(tmp_path / "x")
@@ -107,8 +144,10 @@ def test_the_sources_compile_on_their_own(bundle: Path, tmp_path: Path) -> None:
 
 def test_the_bill_of_materials(bundle: Path) -> None:
     with zipfile.ZipFile(bundle) as archive:
-        bom = json.loads(archive.read("sbom.cdx.json"))
+        text = archive.read("sbom.cdx.json").decode()
         manifest = json.loads(archive.read("manifest.json"))
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bom = json.loads(text)
     assert (bom["bomFormat"], bom["specVersion"]) == ("CycloneDX", "1.6")
     assert "timestamp" not in bom["metadata"]
     firmware = bom["metadata"]["component"]

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from family import build, measurement, variant
 
 from tinydeploy.cli.main import cli
 from tinydeploy.errors import NoSufficientVariantError, UsageError
 from tinydeploy.registry.mlflow import MlflowRegistry
-
-sys.path.append(str(Path(__file__).parents[1] / "registry"))
-from family import build, measurement, variant
 
 BOARDS = ("qemu-cortex-m0", "qemu-cortex-m4")
 
@@ -100,6 +97,22 @@ def test_explain_names_every_limit(shelf: Path) -> None:
     assert words.count("of 1,000 samples 4 were lost and 0 gained (McNemar's exact test: p = 0.12)")
     assert "RAM       12,000 B  at most 9,000 B" in words
     assert "within 0.006 of the best" in words and "on the Pareto front" in words
+    shown = select(shelf, "--max-loss", "0.006", "--confidence", "0.95", "--explain").stdout
+    (row,) = {line for line in shown.splitlines() if "0.9460 " in line and "within" in line}
+    assert row.endswith("within 0.006 of the best, shown with 95 % confidence  no")
+    paragraph = shown.split("net-int8 on qemu-cortex-m0: rejected")[1].split("\n\n")[0]
+    assert paragraph.count("insufficient evidence for 0.006") == 1
+
+
+def test_limits_that_do_not_hold_any_more_are_named(shelf: Path) -> None:
+    """The champion may change because a limit was forgotten."""
+    select(shelf, "--max-loss", "0.001", "--min-metric", "0.9")
+    found = select(shelf, "--min-metric", "0.9")
+    for board in BOARDS:
+        note = f"note: {board} was last selected with max_loss=0.001; that does not hold now"
+        assert note in found.stderr
+    assert "note" not in select(shelf, "--min-metric", "0.9").output
+    assert "note" not in select(shelf, "--what-if", "min_metric=none").output
 
 
 @pytest.mark.parametrize(

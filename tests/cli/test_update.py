@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 
 from tinydeploy.cli.main import run
 from tinydeploy.cli.updating import CONTENTS
-from tinydeploy.devices import protocol, updating
+from tinydeploy.devices import delta, protocol, updating
 from tinydeploy.devices.catalogue import find
 from tinydeploy.devices.elf import Elf
 from tinydeploy.devices.loopback import FLASH_FILE, LoopbackRunner
 from tinydeploy.devices.platformio import load_build
-from tinydeploy.errors import DeviceError
+from tinydeploy.errors import DeviceError, UsageError
+from tinydeploy.store import sha256_bytes
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Build
 
@@ -112,9 +114,12 @@ def test_update_sends_little_and_stays(
     assert update(board, new.directory, "--json") == 0
     done = json.loads(capsys.readouterr().out)
     assert done["delta_bytes"] == planned["delta_bytes"] < done["content_bytes"] / 5
+    assert done["content_sha256"] == sha256_bytes(updating.content_of(new))
+    assert done["base_sha256"] == sha256_bytes(updating.content_of(old))
     assert done["outputs_equal"] == done["outputs_compared"] == 3
     assert what_runs(board)[0] == new.build_id
-    assert what_runs(board)[1].slot == "a"
+    state = what_runs(board)[1]
+    assert (state.slot, state.sha256) == ("a", done["content_sha256"])
     assert update(board, new.directory, "--json") == 0  # nothing to do
     assert json.loads(capsys.readouterr().out)["delta_bytes"] == 0
     assert update(board, old.directory, "--json") == 0  # and back
@@ -159,7 +164,8 @@ def test_ordinary_firmware_is_refused(
     assert update(plain, new.directory) == 2
     assert "updatable" in capsys.readouterr().err
     symbols = Elf(load_build(plain).elf).symbols()
-    assert not [name for name in symbols if name.startswith(("td_update", "td_delta", "td_do_"))]
+    only_here = ("td_update", "td_delta", "td_do_", "td_sha256")
+    assert not [name for name in symbols if name.startswith(only_here)]
 
 
 @pytest.mark.parametrize("board_name", ["qemu-cortex-m0", "nucleo-f446re"])
@@ -195,15 +201,51 @@ def test_model_that_fails_its_proof_is_taken_back(board: Path, old: Build, new: 
     assert state.slot == "factory"
 
 
+def test_content_with_another_hash_than_announced_is_refused_over_the_line(
+    board: Path, old: Build, new: Build
+) -> None:
+    """Right layout, base and CRC: only the SHA-256 tells that it is not what was meant."""
+    content = updating.content_of(new)
+    before, crc = (f"{protocol.crc32(c):08x}" for c in (updating.content_of(old), content))
+    sha256 = sha256_bytes(content)
+    wrong = f"{int(sha256[0], 16) ^ 1:x}{sha256[1:]}"
+    announced = ("stage", new.layout[:8], before, crc)
+    with LoopbackRunner().session(load_build(board), find("loopback")) as session:
+        for missing in (announced, (*announced, sha256[1:]), (*announced, "g" + sha256[1:])):
+            assert session.ask(*missing, refusals=True).name == "syntax"
+        session.ask(*announced, wrong)
+        change, at = delta.encode(updating.content_of(old), content), 0
+        while at < len(change):
+            part = protocol.fitting(change[at : at + 900], 900)
+            at = session.ask("patch", at, part).number("at")
+        assert session.ask("commit", crc, refusals=True).name == "content"
+        assert session.ask("commit", crc, refusals=True).name == "input"
+    assert what_runs(board)[0] == old.build_id
+    assert update(board, new.directory) == 0
+    assert what_runs(board)[1].sha256 == sha256
+
+
+def test_firmware_that_checks_by_crc_only_is_refused(
+    board: Path, new: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The protocol before: its `id` says so, all else is the board's own."""
+    with LoopbackRunner().session(load_build(board), find("loopback")) as session:
+        earlier = replace(session.identify(), protocol=2)
+        monkeypatch.setattr(session, "identify", lambda: earlier)
+        with pytest.raises(UsageError, match=r"protocol 2.* by CRC-32 only") as refusal:
+            updating.update(session, new, {}, lambda: None)
+    assert "build --updatable" in (refusal.value.hint or "")
+
+
 def test_killed_at_any_byte_the_board_runs_a_whole_model(
     board: Path, old: Build, new: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL inside the flash driver: while erasing, writing, and at every place of the records
     that switch, start the trial and confirm."""
     content = updating.content_of(new)
-    crcs = {
-        old.build_id: protocol.crc32(updating.content_of(old)),
-        new.build_id: protocol.crc32(content),
+    hashes = {
+        old.build_id: sha256_bytes(updating.content_of(old)),
+        new.build_id: sha256_bytes(content),
     }
     written = -(-len(content) // RECORD_BYTES) * RECORD_BYTES
     records = PAGE_BYTES + written
@@ -216,7 +258,7 @@ def test_killed_at_any_byte_the_board_runs_a_whole_model(
         assert update(board, new.directory) == (0 if cut == records + 96 else 6)
         monkeypatch.delenv("TD_NATIVE_CUT")
         build_id, state = what_runs(board)
-        assert state.crc == crcs[build_id]
+        assert state.sha256 == hashes[build_id]
         ran.append((build_id, what_runs(board)[0]))
         assert update(board, new.directory) == 0
         assert what_runs(board)[0] == new.build_id
@@ -235,4 +277,5 @@ def test_update_in_qemu(folder: Path, new_model: Path, capsys: pytest.CaptureFix
     assert update(folder / "m4", new_model, "--json") == 0
     done = json.loads(capsys.readouterr().out)
     assert done["outputs_equal"] == 3
+    assert done["base_sha256"] == sha256_bytes(updating.content_of(load_build(folder / "m4")))
     assert done["delta_bytes"] < done["content_bytes"] / 5

@@ -81,10 +81,18 @@ class PtyPeer:
 
     def _serve(self) -> None:
         while not self._ending:
-            if select.select([self._master], [], [], 0.001)[0]:
-                with contextlib.suppress(OSError):
-                    self.received(os.read(self._master, 4096))
+            self._receive(0.001)
             self.tick()
+        while self._receive(0):  # what a driver has said last
+            pass
+
+    def _receive(self, timeout_s: float) -> bool:
+        if not select.select([self._master], [], [], timeout_s)[0]:
+            return False
+        with contextlib.suppress(OSError):
+            self.received(os.read(self._master, 4096))
+            return True
+        return False
 
 
 class PowerShield(PtyPeer):

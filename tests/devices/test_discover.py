@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import pytest
-from line import PluggedLine
+from plugged_line import PluggedLine
 from serial.tools.list_ports_common import ListPortInfo
 from toy import BUILD_ID, compile_toy, toy_board
 
@@ -101,7 +101,7 @@ def test_ports_and_urls_mean_themselves(name: str) -> None:
     assert find_port(name, list) == name
 
 
-def test_the_port_of_a_board(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_port_of_a_board() -> None:
     assert port_of(NUCLEO, "", lambda: DEVICES[1:]) == "/dev/ttyACM1"
     with pytest.raises(LinkError, match="no nucleo-l4r5zi is plugged in"):
         port_of(NUCLEO, "", lambda: DEVICES[2:])

@@ -31,6 +31,14 @@ def test_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert toolchain.PACKAGES[name] in check.hint
 
 
+def test_packages_that_only_some_recipes_need() -> None:
+    found = {c.name: c for c in doctor.checks()}
+    assert found["tensorflow-model-optimization"].optional
+    absent = doctor._optional_package("no-such-package", "nothing needs it", "tinydeploy[qat]")
+    assert absent.optional and not absent.ok
+    assert "nothing needs it" in absent.detail and absent.hint == "pip install 'tinydeploy[qat]'"
+
+
 @pytest.mark.parametrize(("version", "ok"), [("7.2.1", True), ("8.0.0", True), ("9.1.0", False)])
 def test_qemu_must_load_the_counter(
     version: str, ok: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

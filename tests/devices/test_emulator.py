@@ -92,6 +92,16 @@ def test_the_other_boards_compute_the_same(board: str, small: Small) -> None:
     assert (result.cycles_model is None) == ("cycles" not in device.emulator)
 
 
+def test_a_board_that_counts_nothing(small: Small) -> None:
+    """A board file of the user may leave `counts_instructions` out."""
+    device, x = replace(find(CORTEX_M4), counts_instructions=False), inputs(1)
+    outputs, result = QemuRunner().run(small(CORTEX_M4), device, x)
+    assert [o.tobytes() for o in outputs] == [
+        e.tobytes() for e in AotCompiler().native(SMALL_MODEL).predict(x)
+    ]
+    assert result.instructions is None and result.cycles_model is None and not result.origin
+
+
 def test_paths_may_hold_commas_and_spaces(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,7 +84,7 @@ def test_net_is_what_stands_above_idle() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_more_edges_than_a_window_has(elf: Path, tmp_path: Path) -> None:
+def test_more_edges_than_a_window_has(elf: Path) -> None:
     class Noisy:
         name = "noisy"
 

@@ -21,6 +21,7 @@ from tinydeploy.devices.emulator import Emulator
 from tinydeploy.devices.example import pattern
 from tinydeploy.devices.platformio import PlatformioBuilder
 from tinydeploy.errors import UsageError
+from tinydeploy.results import SUMS_FILE
 from tinydeploy.tflite import read_graph
 
 TWO_INPUTS = MODELS / "two_inputs_int8.tflite"
@@ -91,7 +92,7 @@ def test_platformio_reads_every_project(tmp_path: Path) -> None:
 
 def test_boards_without_a_platform_get_the_library(tmp_path: Path) -> None:
     project = export(TWO_INPUTS, find("xiao-nrf54l15"), tmp_path)
-    assert sorted(p.name for p in project.iterdir()) == ["README.md", "lib", "src"]
+    assert sorted(p.name for p in project.iterdir()) == ["README.md", SUMS_FILE, "lib", "src"]
 
 
 def test_frameworks_without_a_port_are_refused(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_a_whole_run(elf: Path) -> None:
     assert set(result.latency_us or ()) == {1250.0, 1300.0}
     assert set(result.energy_uj or ()) == {41.5}
     assert "scripted clock and energy meter" in result.method
+    assert dict(result.origin) == {"latency_us": "emulated", "energy_uj": "emulated"}
     assert processes(elf) == []
 
 
@@ -84,6 +85,12 @@ def test_the_board_of_the_package_runs_a_real_model(small: Small) -> None:
     assert all((a == b).all() for a, b in zip(outputs, expected, strict=True))
     assert len(result.latency_us or ()) == len(result.energy_uj or ()) == 10
     assert result.arena_bytes == build.footprint.arena_bytes
+
+
+def test_firmware_that_lost_its_mode(elf: Path) -> None:
+    """As it comes out of a registry or a bundle."""
+    elf.chmod(0o644)
+    assert LoopbackRunner().identify(toy_build(elf), toy_board()).model_name == "toy"
 
 
 def test_identify(elf: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from meter_peers import ACTIVE_MW, IDLE_MW, VOLTAGE_V, Pin
 
-from tinydeploy.devices.meter import address, joulescope
+from tinydeploy.devices.meter import address, joulescope, scripted
 from tinydeploy.devices.meter.address import open_meter, parse
 from tinydeploy.errors import DeviceError, ToolMissingError, UsageError
 from tinydeploy.ports import Meter
@@ -123,6 +123,25 @@ def test_a_recording(kind: str, helper: Path, pin: Pin) -> None:
             assert (np.diff(trace.time_s) > 0).all()
 
 
+def test_edges_that_a_busy_machine_finds_together(
+    pin: Pin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scripted meter looks at its pin now and then: a short window is one all the same."""
+    monkeypatch.setattr(scripted, "PERIOD_S", 0.1)
+    meter = open_meter(f"scripted:,idle_mw={IDLE_MW},active_mw={ACTIVE_MW},pin={pin.path}")
+    meter.start()
+    pin.pulse()
+    pin.pulse()
+    trace = meter.stop()
+    start, end = (float(t) for t in trace.edges_s)
+    first, last = trace.bounds_s
+    assert first < start < end < last
+    assert trace.energy_j(start, end) == pytest.approx(ACTIVE_MW / 1e3 * (end - start))
+    assert trace.energy_j(first, start) == pytest.approx(IDLE_MW / 1e3 * (start - first))
+    assert trace.energy_j(end, last) == pytest.approx(IDLE_MW / 1e3 * (last - end))
+    assert (np.diff(trace.time_s) > 0).all()
+
+
 def test_meters_say_who_they_are(helper: Path, pin: Pin) -> None:
     with opened("ina228", helper, pin) as meter:
         assert meter.name.endswith("(ina228)")
@@ -134,7 +153,6 @@ def test_meters_say_who_they_are(helper: Path, pin: Pin) -> None:
 def test_the_power_shield_is_set_up_and_given_back(pin: Pin) -> None:
     with peers.PowerShield(pin) as shield:
         open_meter(f"lpm01a:{shield.path},voltage=1.8").close()
-        time.sleep(0.05)
     assert shield.commands[0] == "htc"
     for command in ("volt 1800m", "output energy", "freq 1k", "eventsrc d7 fal", "pwr on nostatus"):
         assert command in shield.commands
@@ -165,7 +183,6 @@ def test_the_ppk2_is_set_up(pin: Pin) -> None:
     with peers.Ppk2Peer(pin) as kit:
         open_meter(f"ppk2:{kit.path},mode=source", VOLTAGE_V).close()
         open_meter(f"ppk2:{kit.path},mode=ampere", VOLTAGE_V).close()
-        time.sleep(0.05)
     source, ampere = kit.commands[: len(kit.commands) // 2 + 1], kit.commands
     assert b"\x11\x02" in source and b"\x0c\x01" in source  # source meter, power on
     assert b"\x11\x01" in ampere

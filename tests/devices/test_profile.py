@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tinydeploy.devices.platformio import PlatformioBuilder
 from tinydeploy.devices.protocol import Answer, ProtocolError
 from tinydeploy.errors import DeviceError, UsageError
 from tinydeploy.tflite import read_graph
-from tinydeploy.types import Build, DeviceProfile
+from tinydeploy.types import Build
 
 GRAPH = read_graph(SMALL_MODEL)
 MOVES_ONLY = {"RESHAPE", "SQUEEZE"}
@@ -29,17 +31,29 @@ def one_input() -> list[np.ndarray]:
     return [np.random.default_rng(4).integers(-128, 128, (1, *shape), dtype=np.int8)]
 
 
-def build_marked(device: DeviceProfile, folder: Path) -> Build:
-    compiled = AotCompiler().compile(SMALL_MODEL, folder / "source", device=device, profile=True)
-    return PlatformioBuilder().build(compiled, SMALL_MODEL, device, folder / "build")
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Build]:
+    """The small model built with marks for a board, once a board."""
+
+    @functools.cache
+    def build(board: str) -> Build:
+        folder, device = tmp_path_factory.mktemp(board), find(board)
+        compiled = AotCompiler().compile(
+            SMALL_MODEL, folder / "source", device=device, profile=True
+        )
+        return PlatformioBuilder().build(compiled, SMALL_MODEL, device, folder / "build")
+
+    return build
 
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("board", ["qemu-cortex-m4", "qemu-rv32"])
-def test_layers_add_up_to_the_plain_firmware(board: str, small: Small, tmp_path: Path) -> None:
+def test_layers_add_up_to_the_plain_firmware(
+    board: str, small: Small, marked: Callable[[str], Build]
+) -> None:
     device, x = find(board), one_input()
     _, whole = QemuRunner().run(small(board), device, x)
-    profile = QemuRunner().profile(build_marked(device, tmp_path), device, x)
+    profile = QemuRunner().profile(marked(board), device, x)
     assert whole.instructions is not None and whole.cycles_model is not None
     layers = sum(layer.instructions or 0 for layer in profile.layers)
     assert layers == pytest.approx(whole.instructions[0], rel=0.01)
@@ -53,9 +67,9 @@ def test_layers_add_up_to_the_plain_firmware(board: str, small: Small, tmp_path:
 
 
 @pytest.mark.qemu
-def test_says_where_the_instructions_of_a_layer_go(tmp_path: Path) -> None:
+def test_says_where_the_instructions_of_a_layer_go(marked: Callable[[str], Build]) -> None:
     device = find("qemu-cortex-m4")
-    profile = QemuRunner().profile(build_marked(device, tmp_path), device, one_input())
+    profile = QemuRunner().profile(marked(device.name), device, one_input())
     slowest = max(profile.layers, key=lambda layer: layer.instructions or 0)
     assert sum(slowest.classes.values()) == slowest.instructions
     assert slowest.classes["ld"] + slowest.classes.get("ldm", 0) > 0
@@ -63,9 +77,16 @@ def test_says_where_the_instructions_of_a_layer_go(tmp_path: Path) -> None:
     assert any(name.startswith("td_") for name in slowest.functions)
 
 
-def test_a_board_with_a_clock_times_its_layers(tmp_path: Path) -> None:
-    device = replace(find("loopback"), emulator={})
-    profile = LoopbackRunner().profile(build_marked(device, tmp_path), device, one_input())
+@pytest.mark.qemu
+def test_a_board_that_counts_nothing_is_refused(marked: Callable[[str], Build]) -> None:
+    device = replace(find("qemu-cortex-m4"), counts_instructions=False)
+    with pytest.raises(UsageError, match="counts no instructions"):
+        QemuRunner().profile(marked(device.name), device, one_input())
+
+
+def test_a_board_with_a_clock_times_its_layers(marked: Callable[[str], Build]) -> None:
+    device = replace(find("loopback"), emulator={})  # no script: the computer's own clock
+    profile = LoopbackRunner().profile(marked(device.name), device, one_input())
     assert {layer.layer for layer in profile.layers} >= {
         op.index for op in GRAPH.ops if op.name not in MOVES_ONLY
     }

@@ -209,9 +209,14 @@ def test_identity() -> None:
     assert [t.dtype for t in identity.inputs] == ["int8", "float32"]
 
 
-def test_another_protocol_version_is_refused() -> None:
-    with pytest.raises(ProtocolError, match="protocol 1"):
-        protocol.decode_identity(Answer(1, IDENTITY | {"protocol": "1"}))
+@pytest.mark.parametrize("version", [1, protocol.VERSION + 1])
+def test_another_protocol_version_is_refused(version: int) -> None:
+    with pytest.raises(ProtocolError, match=f"protocol {version}, this host speaks 2 to 3"):
+        protocol.decode_identity(Answer(1, IDENTITY | {"protocol": str(version)}))
+
+
+def test_the_version_before_is_understood() -> None:
+    assert protocol.decode_identity(Answer(1, IDENTITY | {"protocol": "2"})).protocol == 2
 
 
 def test_values_of_fields() -> None:

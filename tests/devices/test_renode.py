@@ -61,7 +61,7 @@ def test_platform_descriptions(name: str) -> None:
         assert user in declared
 
 
-def test_scripts(tmp_path: Path) -> None:
+def test_scripts() -> None:
     text = script(find("renode-fe310"), Path("/a/f.elf"), Path("/a/board.repl"), 4321)
     assert text.splitlines() == [
         'mach create "renode-fe310"',

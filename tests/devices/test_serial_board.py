@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builds import Small
-from line import PluggedLine
+from plugged_line import PluggedLine
 from toy import compile_toy, toy_board, toy_build, toy_inputs, toy_outputs
 
 from tinydeploy.devices import streaming

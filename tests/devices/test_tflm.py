@@ -138,7 +138,7 @@ def test_is_found_in_src_and_among_downloads(stub: Path, tmp_path: Path) -> None
     assert f"{downloads}/gemmlowp" in " ".join(found.cxx_flags)
 
 
-def test_its_identity_is_its_content(stub: Path, tmp_path: Path) -> None:
+def test_its_identity_is_its_content(stub: Path) -> None:
     first = tflm.library(str(stub), board(), OPS)
     assert tflm.library(str(stub), board(), OPS).identity == first.identity
     with (stub / MICRO / "micro_interpreter.h").open("a") as file:

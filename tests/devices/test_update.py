@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,10 @@ ERR_RANGE, ERR_INPUT, ERR_GRAPH, ERR_BASE, ERR_CONTENT, ERR_STATE = -2, -5, -8, 
 def device(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     out = tmp_path_factory.mktemp("update") / "update.so"
     link = FIRMWARE / "lib" / "td_link"
-    sources = [HARNESS / "harness.c", *(link / f"td_{n}.c" for n in ("update", "delta", "crc32"))]
+    sources = [
+        HARNESS / "harness.c",
+        *(link / f"td_{n}.c" for n in ("update", "delta", "crc32", "sha256")),
+    ]
     flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
     includes = [f"-I{folder}" for folder in (HARNESS, link, FIRMWARE / "include")]
     subprocess.run(["cc", *flags, "-fPIC", "-shared", *includes, *sources, "-o", out], check=True)
@@ -47,8 +52,9 @@ def patch(device: ctypes.CDLL, data: bytes, at: int = 0) -> int:
 def test_cut_at_any_byte_leaves_the_whole_old_or_the_whole_new_model(
     device: ctypes.CDLL, mode: int, record_property: pytest.RecordProperty
 ) -> None:
-    """Five updates in a row, cut after every byte that is erased or written (TORN: in it; WORN: the
-    flash fails from there on), and in the starts that follow."""
+    """Five updates in a row, before each an attempt whose content has another hash than announced,
+    cut after every byte that is erased or written (TORN: in it; WORN: the flash fails from there
+    on), and in the starts that follow."""
     points, starts = ctypes.c_long(), ctypes.c_long()
     failures = device.all_cuts(mode, ctypes.byref(points), ctypes.byref(starts))
     record_property("cut points", points.value)
@@ -114,6 +120,40 @@ def test_wrong_graph_base_and_content_are_refused_and_nothing_is_lost(
     device.power_cycle()
     assert device.running() == 1
     assert device.confirm(2) == ERR_BASE
+
+
+def same_crc(content: bytes) -> bytes:
+    """Another content of the same CRC-32: its last bits differ by the CRC's own polynomial."""
+    pattern = (0xEDB88320 << 1 | 1).to_bytes(5, "little")
+    end = bytes(a ^ b for a, b in zip(content[-5:], pattern, strict=True))
+    return content[:-5] + end
+
+
+def test_a_content_of_the_right_crc_and_another_hash_is_refused(device: ctypes.CDLL) -> None:
+    device.fresh()
+    assert device.update_to(1, True) == 0
+    wanted = version(device, 2)
+    other = same_crc(wanted)
+    crc = zlib.crc32(wanted)
+    assert other != wanted
+    assert zlib.crc32(other) == crc
+    for sent, announced, answer in (
+        (other, wanted, ERR_CONTENT),
+        (wanted, other, ERR_CONTENT),
+        (other, other, 0),
+    ):
+        digest = hashlib.sha256(announced).digest()
+        assert device.stage_announced(1, ctypes.c_uint32(crc), digest) == 0
+        assert patch(device, delta.encode(version(device, 1), sent)) == 0
+        assert device.commit_crc(ctypes.c_uint32(crc)) == answer
+        if answer:
+            assert device.commit_crc(ctypes.c_uint32(crc)) == ERR_INPUT  # it has to be sent anew
+            assert device.running() == 1
+            device.power_cycle()
+            assert device.running() == 1
+    found = ctypes.create_string_buffer(32)
+    device.running_hash(found)
+    assert found.raw == hashlib.sha256(other).digest()
 
 
 def test_patches_may_be_repeated_and_not_left_out(device: ctypes.CDLL) -> None:

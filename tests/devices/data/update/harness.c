@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "td_build.h"
+#include "td_command.h"
 #include "td_crc32.h"
 #include "td_delta.h"
 #include "td_port.h"
+#include "td_sha256.h"
 
 #define VERSIONS 6
 #define PATCH 7
@@ -120,6 +122,11 @@ static uint32_t crc_of(int v)
     return td_crc32(TD_CRC32_START, &versions[v], BYTES);
 }
 
+static void hash_of(int v, uint8_t digest[TD_SHA256_BYTES])
+{
+    td_sha256(&versions[v], BYTES, digest);
+}
+
 /* COPY the header, SET the weights: both counts have two digits of the varint. */
 static uint32_t make_delta(int v, uint8_t *delta)
 {
@@ -134,15 +141,24 @@ static uint32_t make_delta(int v, uint8_t *delta)
     return at + rest;
 }
 
-/* One update as the host makes it. `asked` is set when the switch was asked for. */
-static int update(int to, bool confirm, volatile int *asked)
+/* Announce a version by its CRC and a hash, and send it. */
+static int announce_and_send(int to, const uint8_t hash[TD_SHA256_BYTES])
 {
     uint8_t delta[BYTES + 8];
     uint32_t bytes = make_delta(to, delta);
-    int error = td_update_stage(TD_LAYOUT, td_update_status().crc, crc_of(to));
+    int error = td_update_stage(TD_LAYOUT, td_update_status().crc, crc_of(to), hash);
     for (uint32_t at = 0; error == 0 && at < bytes; at += PATCH) {
         error = td_update_patch(at, delta + at, bytes - at < PATCH ? bytes - at : PATCH);
     }
+    return error;
+}
+
+/* One update as the host makes it. `asked` is set when the switch was asked for. */
+static int update(int to, bool confirm, volatile int *asked)
+{
+    uint8_t hash[TD_SHA256_BYTES];
+    hash_of(to, hash);
+    int error = announce_and_send(to, hash);
     if (error == 0) {
         *asked = to;
         error = td_update_commit(crc_of(to));
@@ -150,10 +166,26 @@ static int update(int to, bool confirm, volatile int *asked)
     return error == 0 && confirm ? td_update_confirm(crc_of(to)) : error;
 }
 
-/* From one version to the next until the last. -1 if the flash failed. */
+/* An update whose content has the announced CRC and not the announced hash: 0 when it is refused
+ * for that, or at once for flash that failed. */
+static int try_wrong_hash(int to)
+{
+    uint8_t hash[TD_SHA256_BYTES];
+    hash_of(to, hash);
+    hash[to % (int)TD_SHA256_BYTES] ^= 0x10u;
+    int error = announce_and_send(to, hash);
+    return error != 0 || td_update_commit(crc_of(to)) == TD_ERR_CONTENT ? 0 : -1;
+}
+
+/* From one version to the next until the last; before each an attempt with another hash, which
+ * must change nothing. -1 if the flash failed. */
 static int update_all(volatile int *confirmed, volatile int *asked)
 {
     for (int v = *confirmed + 1; v < VERSIONS; v++) {
+        if (try_wrong_hash(v) != 0) {
+            printf("a content of another hash was taken\n");
+            abort();
+        }
         if (update(v, true, asked) != 0) {
             return -1;
         }
@@ -233,7 +265,7 @@ long all_cuts(int how, long *points, long *starts)
         random_state = (uint32_t)cut;
         restart(-1);
         left = cut;
-        int done = -1;
+        volatile int done = -1;
         if (setjmp(power_lost) == 0) {
             done = update_all(&confirmed, &asked);
         }
@@ -272,7 +304,24 @@ int update_to(int v, int confirm)
 
 int stage(uint32_t layout, int base, int to)
 {
-    return td_update_stage(layout, crc_of(base), crc_of(to));
+    uint8_t hash[TD_SHA256_BYTES];
+    hash_of(to, hash);
+    return td_update_stage(layout, crc_of(base), crc_of(to), hash);
+}
+
+int stage_announced(int base, uint32_t crc, const uint8_t *hash)
+{
+    return td_update_stage(TD_LAYOUT, crc_of(base), crc, hash);
+}
+
+int commit_crc(uint32_t crc)
+{
+    return td_update_commit(crc);
+}
+
+void running_hash(uint8_t *digest)
+{
+    td_update_sha256(digest);
 }
 
 int patch(uint32_t offset, const uint8_t *delta, uint32_t bytes)

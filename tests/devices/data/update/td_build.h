@@ -12,7 +12,7 @@
 #define TD_BOARD "harness"
 #define TD_ENGINE "aot"
 #define TD_INPUT_BYTES 1
-#define TD_LINE_BYTES 80
+#define TD_LINE_BYTES 128
 #define TD_WINDOW 1
 #define TD_INSTRUCTION_COUNTER 0
 #endif

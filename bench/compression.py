@@ -1,58 +1,69 @@
-"""What each recipe saves and costs: flash, RAM, instructions and accuracy of six nets.
+"""What each recipe saves and costs: flash, RAM, instructions and accuracy of seven nets.
 
-    python bench/compression.py --json OUT [--nets DIR] [--shared DIR] [--limit N]
+    python bench/compression.py --json OUT [--net N ...] [--recipe R ...] [--nets DIR]
+        [--shared DIR] [--limit N] [--epochs N] [--training N]
 
-Three nets whose float .tflite is over 100 kB and three below 20 kB, trained here on Fashion-MNIST
-(seeded; kept in --nets, about 10 minutes the first time), each with every recipe. Accuracy is of
-the native build on the 10,000 test images, with a 95 % interval (Wilson) and the paired difference
-from float32 with its 95 % interval (Tango). Flash, RAM and instructions are those of firmware on
-qemu-cortex-m4, of one inference; recipes that change weights are compiled with --optimize size,
-for which they are made, the others with balanced. With --shared the keyword spotters of MLPerf
-Tiny are compared with their sources as well.
+Three nets of 300 to 700 kB in float32, one just above 100 kB and three below 20 kB
+(compression_nets.py; trained when they are not in --nets, about 10 minutes), each with every
+recipe. Accuracy is of the native build on the 10,000 test images, with a 95 % interval (Wilson)
+and the paired difference from float32 with its own (Tango). Flash, RAM and instructions are those
+of firmware on qemu-cortex-m4, of one inference, compiled with `size` and, where that is of
+interest, with `balanced`.
+
+A row that stands in OUT and whose net, recipe, samples and code have not changed since is kept, so
+that the bench can be stopped and goes on where it was. Recipes that train learn from the 54,000
+images of the training split; --epochs and --training make that shorter, and the row says so. With
+--shared the keyword spotters of MLPerf Tiny are compared with their sources as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import sys
 import tempfile
-from dataclasses import asdict
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
+import compression_nets as nets
+import data
 import numpy as np
 
+from tinydeploy.cli import wiring
+from tinydeploy.errors import TinydeployError
+from tinydeploy.pipeline.convert import convert
+from tinydeploy.pipeline.data import Dataset, make_dataset
+from tinydeploy.pipeline.evidence import compare
+from tinydeploy.pipeline.prepare import prepare
+from tinydeploy.pipeline.recipe import load_recipe, recipe_names
+from tinydeploy.pipeline.source import load_source
+from tinydeploy.store import sha256_file, sha256_json, write_atomic
+from tinydeploy.tflite import read_graph
+from tinydeploy.types import Artifact, Evaluation, InputDescription, Recipe, to_json
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "examples/fashion_mnist"))
-
-from tinydeploy.cli import wiring  # noqa: E402
-from tinydeploy.errors import TinydeployError  # noqa: E402
-from tinydeploy.pipeline.convert import convert  # noqa: E402
-from tinydeploy.pipeline.data import Dataset, make_dataset  # noqa: E402
-from tinydeploy.pipeline.evidence import compare  # noqa: E402
-from tinydeploy.pipeline.prepare import prepare  # noqa: E402
-from tinydeploy.pipeline.recipe import load_recipe, recipe_names  # noqa: E402
-from tinydeploy.pipeline.source import load_source  # noqa: E402
-from tinydeploy.tflite import read_graph  # noqa: E402
-from tinydeploy.types import Evaluation, InputDescription  # noqa: E402
-
 BOARD = "qemu-cortex-m4"
 PIXELS = InputDescription(dtype="uint8", scale=1 / 255)
 MARGIN = 0.01
+PRUNED = (0.1, 0.2, 0.3, 0.4)
+BOTH_LEVELS = ("float32", "int8")
+SIZES = ("tflite_bytes", "engine_flash_bytes", "flash_bytes")
 
-# name: stem channels, (channels, stride) of each block, epochs
-NETS = {
-    "large-1": (24, ((48, 1), (64, 2), (96, 1), (96, 1), (96, 1)), 4),
-    "large-2": (24, ((48, 1), (64, 2), (96, 1), (96, 1), (128, 1)), 4),
-    "large-3": (32, ((64, 1), (96, 2), (128, 1), (128, 1)), 4),
-    "small-1": (6, ((12, 1), (16, 2), (24, 1)), 4),
-    "small-2": (8, ((16, 1), (24, 2), (24, 1)), 4),
-    "small-3": (8, ((16, 1), (32, 2), (40, 1)), 4),
-}
-SIZE_RECIPES = ("clustered", "pruned", "int4-weights")
+
+@dataclass(frozen=True)
+class Task:
+    """What one net is judged on: the sets, and how its inputs are described."""
+
+    calibration: Dataset
+    test: Dataset
+    training: Dataset | None = None
+    description: InputDescription | None = None
 
 
 def wilson(value: float, samples: int) -> tuple[float, float]:
@@ -63,106 +74,182 @@ def wilson(value: float, samples: int) -> tuple[float, float]:
     return middle - half / (1 + z * z / samples), middle + half / (1 + z * z / samples)
 
 
-def trained(folder: Path) -> None:
-    """Train what is not in `folder` yet."""
-    import data
-    import train
-
-    missing = [name for name in NETS if not (folder / f"{name}.keras").exists()]
-    if not missing:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    x, y = data.load(data.DEBIAN, "train")
-    for name in missing:
-        print(f"training {name}", file=sys.stderr, flush=True)
-        stem, blocks, epochs = NETS[name]
-        net = train.Net(stem=stem, blocks=blocks, epochs=epochs, shift=0)
-        model = train.train(net, name, x[data.TRAINING], y[data.TRAINING])
-        model.save(folder / f"{name}.keras")
+def recipes(epochs: int | None) -> dict[str, Recipe]:
+    """Every recipe by the name of its rows, float32 first; `pruned` at several shares."""
+    found = {}
+    for name in ("float32", *(n for n in recipe_names() if n not in ("float32", "as-is"))):
+        recipe = load_recipe(name)
+        if recipe.training and epochs:
+            shorter = dataclasses.replace(recipe.training, epochs=epochs)
+            recipe = dataclasses.replace(recipe, training=shorter)
+        if name == "pruned":
+            for share in PRUNED:
+                found[f"pruned {share:.0%}"] = dataclasses.replace(recipe, pruned=share)
+        else:
+            found[name] = recipe
+    return found
 
 
-def fashion(limit: int) -> tuple[Dataset, Dataset]:
-    """Calibration and test set."""
-    import data
-
+def fashion(limit: int, training: int) -> Task:
+    """Fashion-MNIST."""
     x, y = data.load(data.DEBIAN, "train")
     test_x, test_y = data.load(data.DEBIAN, "t10k")
-    return (
-        make_dataset(x[data.CALIBRATION], y[data.CALIBRATION], data.NAMES, data.DEBIAN),
-        make_dataset(test_x[:limit], test_y[:limit], data.NAMES, data.DEBIAN),
+
+    def made(x: np.ndarray, y: np.ndarray) -> Dataset:
+        return make_dataset(x, y, data.NAMES, data.DEBIAN)
+
+    return Task(
+        made(x[data.CALIBRATION], y[data.CALIBRATION]),
+        made(test_x[:limit], test_y[:limit]),
+        made(x[data.TRAINING][:training], y[data.TRAINING][:training]),
+        PIXELS,
     )
 
 
-def row(
-    source: Path,
-    recipe: str,
-    calibration: Dataset,
-    test: Dataset,
-    description: InputDescription | None,
-    folder: Path,
-    reference: Evaluation | None,
+def footprint(artifact: Artifact, task: Task, optimize: str) -> dict[str, Any]:
+    """The firmware of an artifact, and one inference of it."""
+    device = wiring.devices([BOARD])[BOARD]
+    with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
+        build = wiring.build_firmware(
+            artifact.path, device, Path(scratch) / "build", engine="aot", optimize=optimize
+        )
+        graph = read_graph(artifact.path)
+        first = prepare(task.test.x[:1], graph.tensors[graph.inputs[0]], task.description)
+        _, measured = wiring.run_compared(build, device, [first])
+        figures = wiring.figures(build, measured)
+    return {
+        "engine_flash_bytes": sum(
+            figures["flash"][k] for k in ("weights", "tables", "engine_code")
+        ),
+        "flash_bytes": figures["flash_bytes"],
+        "ram_bytes": figures["ram_bytes"],
+        "instructions": figures["instructions"][0],
+        "outputs_equal": measured.outputs_equal == measured.outputs_compared > 0,
+    }
+
+
+def measure(
+    source: Path, name: str, recipe: Recipe, task: Task, reference: Evaluation | None
 ) -> tuple[dict[str, Any], Evaluation | None]:
     """One net with one recipe, in figures, or why not."""
-    optimize = "size" if recipe in SIZE_RECIPES else "balanced"
-    result: dict[str, Any] = {"net": source.stem, "recipe": recipe, "optimize": optimize}
-    try:
-        artifact = convert(
-            load_source(source), load_recipe(recipe), folder,
-            calibration=calibration, description=description,
-        )  # fmt: skip
-        evaluation = wiring.evaluate(artifact, test, "aot")
-        device = wiring.devices([BOARD])[BOARD]
-        with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
-            build = wiring.build_firmware(
-                artifact.path, device, Path(scratch) / "build", engine="aot", optimize=optimize
-            )
-            graph = read_graph(artifact.path)
-            inputs = [prepare(test.x[:1], graph.tensors[graph.inputs[0]], description)]
-            _, measured = wiring.run_compared(build, device, inputs)
-            figures = wiring.figures(build, measured)
-    except TinydeployError as error:
-        return {**result, "refused": error.message}, None
-    low, high = wilson(evaluation.value, evaluation.samples)
-    result.update(
-        tflite_bytes=artifact.size_bytes,
-        engine_flash_bytes=sum(figures["flash"][k] for k in ("weights", "tables", "engine_code")),
-        flash_bytes=figures["flash_bytes"],
-        ram_bytes=figures["ram_bytes"],
-        instructions=figures["instructions"][0],
-        outputs_equal=measured.outputs_equal == measured.outputs_compared > 0,
-        accuracy=evaluation.value,
-        samples=evaluation.samples,
-        interval=[low, high],
-    )
+    result: dict[str, Any] = {"net": source.stem, "recipe": name}
+    training = task.training if recipe.training else None
+    if recipe.training and training:
+        result |= {"epochs": recipe.training.epochs, "training_samples": len(training.x)}
+    with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
+        try:
+            artifact = convert(
+                load_source(source), recipe, Path(scratch), calibration=task.calibration,
+                training=training, description=task.description, progress=say,
+            )  # fmt: skip
+            evaluation = wiring.evaluate(artifact, task.test, "aot")
+            levels = ("balanced", "size") if name in BOTH_LEVELS else ("size",)
+            result["levels"] = {level: footprint(artifact, task, level) for level in levels}
+        except TinydeployError as error:
+            return {**result, "refused": error.message}, None
+    result |= {
+        "tflite_bytes": artifact.size_bytes,
+        "accuracy": evaluation.value,
+        "samples": evaluation.samples,
+        "interval": wilson(evaluation.value, evaluation.samples),
+    }
     if reference is not None:
         evidence = compare(reference, evaluation, MARGIN, 0.975, "float32")
         result["paired"] = evidence if isinstance(evidence, str) else asdict(evidence)
     return result, evaluation
 
 
-def keyword_spotters(shared: Path, folder: Path) -> list[dict[str, Any]]:
+class Table:
+    """The rows of OUT: kept while what they came from is unchanged, written one by one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        stored = json.loads(path.read_text())["rows"] if path.exists() else []
+        self.rows = {(r["net"], r["recipe"]): r for r in stored}
+
+    def row(self, key: tuple[str, str], identity: str, make: Callable[[], dict[str, Any]]) -> None:
+        """The row of a net and a recipe, as it stands or made anew; shown."""
+        if self.rows.get(key, {}).get("identity") != identity:
+            self.rows[key] = {**make(), "identity": identity}
+            self.write()
+        show(self.rows[key])
+
+    def ratios(self) -> dict[str, dict[str, float]]:
+        """float32 over int8, by net, at the level `size`."""
+        found = {}
+        for net in sorted({net for net, _ in self.rows}):
+            both = [self.rows.get((net, r), {"refused": ""}) for r in ("float32", "int8")]
+            if any("refused" in r for r in both):
+                continue
+            a, b = ({**r, **r["levels"]["size"]} for r in both)
+            found[net] = {key: a[key] / b[key] for key in SIZES}
+        return found
+
+    def write(self) -> None:
+        """OUT, whole or not at all."""
+        result = {
+            "board": BOARD, "rows": list(self.rows.values()), "float_over_int8": self.ratios()
+        }  # fmt: skip
+        write_atomic(self.path, json.dumps(to_json(result), indent=2) + "\n")
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def fill(
+    table: Table, source: Path, chosen: dict[str, Recipe], task: Task, more: dict[str, Any]
+) -> None:
+    """All rows of a net. float32 is run first where anything is missing: others are paired."""
+    reference: list[Evaluation] = []
+
+    def make(name: str) -> dict[str, Any]:
+        if name != "float32" and not reference:
+            run_reference()
+        say(f"{source.stem}: {name}")
+        paired = reference[0] if reference and name != "float32" else None
+        figures, evaluation = measure(source, name, chosen[name], task, paired)
+        if name == "float32" and evaluation is not None:
+            reference.append(evaluation)
+        return figures | more
+
+    def run_reference() -> None:
+        say(f"{source.stem}: float32, to compare with")
+        with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
+            artifact = convert(
+                load_source(source), load_recipe("float32"), Path(scratch),
+                calibration=task.calibration, description=task.description,
+            )  # fmt: skip
+            reference.append(wiring.evaluate(artifact, task.test, "aot"))
+
+    for name, recipe in chosen.items():
+        of = {
+            "source": sha256_file(source) if source.is_file() else str(source),
+            "recipe": to_json(recipe),
+            "samples": [len(task.calibration.x), len(task.test.x)],
+            "training": len(task.training.x) if recipe.training and task.training else 0,
+            "code": wiring.fingerprints(),
+        }
+        table.row((source.stem, name), sha256_json(of), lambda name=name: make(name))
+
+
+def keyword_spotters(table: Table, shared: Path, chosen: dict[str, Recipe]) -> None:
     """MLPerf Tiny's keyword spotters: calibrated on 200 samples, judged on the other 800."""
     with np.load(shared / "data/kws01.npz", allow_pickle=False) as archive:
         x = (archive["x"].astype(np.float32) - 83) * np.float32(0.584703)
         y = archive["y"]
     models = shared / "models/mlperf_tiny"
-    rows = []
     for name in ("kws_model.h5", "kws_ref_model_savedmodel", "kaijiang_kws_ref_model.onnx"):
         shaped = x.reshape(len(x), -1) if name.endswith(".onnx") else x
-        calibration = make_dataset(shaped[:200], y[:200], (), shared)
-        test = make_dataset(shaped[200:], y[200:], (), shared)
-        reference = None
-        for recipe in ("float32", "int8", "int8-mse", "int16x8"):
-            figures, evaluation = row(
-                models / name, recipe, calibration, test, None, folder, reference
-            )
-            if recipe == "float32":
-                reference = evaluation
-            if name.endswith(".onnx"):
-                figures["onnxruntime_right"] = _onnxruntime(models / name, test)
-            rows.append(figures)
-            show(figures)
-    return rows
+        task = Task(
+            make_dataset(shaped[:200], y[:200], (), shared),
+            make_dataset(shaped[200:], y[200:], (), shared),
+        )
+        wanted = ("float32", "int8", "int8-mse", "int16x8")
+        onnx = name.endswith(".onnx")
+        more = {"onnxruntime_right": _onnxruntime(models / name, task.test)} if onnx else {}
+        fill(table, models / name, {r: v for r, v in chosen.items() if r in wanted}, task, more)
 
 
 def _onnxruntime(path: Path, test: Dataset) -> int:
@@ -175,68 +262,57 @@ def _onnxruntime(path: Path, test: Dataset) -> int:
 
 
 def show(figures: dict[str, Any]) -> None:
-    """A line of the table."""
-    head = f"{figures['net']:26} {figures['recipe']:16}"
+    """The lines of a row: one a level."""
+    head = f"{figures['net']:24} {figures['recipe']:16}"
     if "refused" in figures:
         print(f"{head} refused: {figures['refused'][:110]}", flush=True)
         return
-    paired = figures.get("paired")
     loss = ""
-    if isinstance(paired, dict):
+    if isinstance(paired := figures.get("paired"), dict):
         loss = f"loss {100 * paired['loss']:+.2f} [{100 * paired['lower']:+.2f}, "
         loss += f"{100 * paired['upper']:+.2f}]"
-    right = f" onnxruntime {figures['onnxruntime_right']}" if "onnxruntime_right" in figures else ""
-    print(
-        f"{head} {figures['tflite_bytes']:9,} {figures['engine_flash_bytes']:9,} "
-        f"{figures['flash_bytes']:9,} {figures['ram_bytes']:8,} {figures['instructions']:12,} "
-        f"{100 * figures['accuracy']:6.2f} [{100 * figures['interval'][0]:.2f}, "
-        f"{100 * figures['interval'][1]:.2f}] {loss}{right}",
-        flush=True,
-    )
+    if "epochs" in figures:
+        loss += f" ({figures['epochs']} epochs of {figures['training_samples']:,})"
+    if "onnxruntime_right" in figures:
+        loss += f" onnxruntime {figures['onnxruntime_right']}"
+    low, high = figures["interval"]
+    for level, of in figures["levels"].items():
+        print(
+            f"{head} {level:8} {figures['tflite_bytes']:9,} {of['engine_flash_bytes']:9,} "
+            f"{of['flash_bytes']:9,} {of['ram_bytes']:8,} {of['instructions']:12,} "
+            f"{100 * figures['accuracy']:6.2f} [{100 * low:.2f}, {100 * high:.2f}] {loss}",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, required=True, metavar="OUT")
+    parser.add_argument("--net", action="append", choices=nets.NAMES, help="only these nets")
+    parser.add_argument("--recipe", action="append", help="only these recipes")
     parser.add_argument("--nets", type=Path, default=ROOT / "build/compression")
     parser.add_argument("--shared", type=Path, metavar="DIR")
     parser.add_argument("--limit", type=int, default=10_000, help="test images")
+    parser.add_argument("--epochs", type=int, help="of recipes that train")
+    parser.add_argument("--training", type=int, default=54_000, help="training images")
     args = parser.parse_args()
-    trained(args.nets)
-    calibration, test = fashion(args.limit)
-    recipes = ["float32", *(n for n in recipe_names() if n not in ("float32", "as-is"))]
+    chosen = recipes(args.epochs)
+    if args.recipe:
+        chosen = {k: v for k, v in chosen.items() if k in args.recipe or v.name in args.recipe}
+    names = tuple(args.net or nets.NAMES)
+    nets.trained(args.nets, names, say)
+    table, task = Table(args.json), fashion(args.limit, args.training)
     print(
-        f"{'net':26} {'recipe':16} {'.tflite B':>9} {'engine B':>9} {'flash B':>9} {'RAM B':>8} "
-        f"{'instructions':>12} accuracy % [95 %]; loss against float32, points [95 %]"
+        f"{'net':24} {'recipe':16} {'level':8} {'.tflite B':>9} {'engine B':>9} {'flash B':>9} "
+        f"{'RAM B':>8} {'instructions':>12} accuracy % [95 %]; loss to float32, points [95 %]"
     )
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
-        for name in NETS:
-            reference = None
-            for recipe in recipes:
-                figures, evaluation = row(
-                    args.nets / f"{name}.keras", recipe, calibration, test, PIXELS,
-                    Path(scratch), reference,
-                )  # fmt: skip
-                if recipe == "float32":
-                    reference = evaluation
-                rows.append(figures)
-                show(figures)
-        if args.shared:
-            rows += keyword_spotters(args.shared, Path(scratch))
-    ratios = {}
-    for name in NETS:
-        mine = {r["recipe"]: r for r in rows if r["net"] == name and "refused" not in r}
-        ratios[name] = {
-            key: mine["float32"][key] / mine["int8"][key]
-            for key in ("tflite_bytes", "engine_flash_bytes", "flash_bytes")
-        }
-        print(
-            f"{name}: float32 over int8: "
-            + ", ".join(f"{k} {v:.2f}" for k, v in ratios[name].items())
-        )
-    result = {"board": BOARD, "rows": rows, "float_over_int8": ratios}
-    args.json.write_text(json.dumps(result, indent=2) + "\n")
+    for name in names:
+        fill(table, args.nets / f"{name}.keras", chosen, task, {})
+    if args.shared:
+        keyword_spotters(table, args.shared, chosen)
+    for net, ratio in table.ratios().items():
+        print(f"{net}: float32 over int8: " + ", ".join(f"{k} {v:.2f}" for k, v in ratio.items()))
+    table.write()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Kills at random points of `register` and of `deploy`: what is left, and whether `gc` finds it.
 
-    python bench/kills.py --json OUT [--points 50]
+    python bench/kills.py --json OUT [--points 81]
 
 Each point is a process of its own that is killed with SIGKILL: for `register` (with `record` and
 `select`) at a random function call, for `deploy` at a random moment, one in each part of the time
@@ -60,7 +60,7 @@ def count(report: Any) -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--points", type=int, default=50)
+    parser.add_argument("--points", type=int, default=81)
     options = parser.parse_args()
     found = {}
     for task, seeds in (("kills", -(-options.points // 3)), ("deploys", options.points)):

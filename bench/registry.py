@@ -1,15 +1,20 @@
 """How fast the registry is when it is large: the 1st, the 1,000th and the 10,000th version.
 
     python bench/registry.py --json OUT [--rounds 20] [--variants 100] [--sizes 1 1000 10000]
+    python bench/registry.py --json OUT --server --sizes 1 100 1000
 
 For each size a registry of its own is made. The versions below it are seeded in bulk: copies of
-the rows of one version that was registered through the API, with hashes, names and figures of
-their own (no artifact files). Then all registries take turns, so that a busy machine slows all of
+the rows of one version that was registered through the API, with hashes, names, figures, reasons
+and descriptions of their own (no artifact files). One selection follows that is timed apart: it
+reads all that was seeded. Then all registries take turns, so that a busy machine slows all of
 them alike: in each round each registers one more variant, records it on a board, selects for the
 board, and verifies the version that was made (as `tinydeploy verify` does). These timed calls all
 go through the API, in one process, with MLflow imported before. Seconds are medians of the rounds.
 `--variants` says how many variants the versions are of; the newest of each is a candidate. Two
 tables: nine variants that were trained again and again, and every version a variant of its own.
+Last, `tinydeploy select` as a command, a process each, after one more version was registered and
+recorded: the choice is written, and the plots are drawn anew. With `--server` each registry is an
+MLflow server on SQLite on this machine, one after the other.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import hashlib
 import platform
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,17 +36,21 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests" / "registry"))
+sys.path.append(str(ROOT / "tests" / "helpers"))
 
 from family import BOARD, build, measurement, variant  # noqa: E402
+from servers import server  # noqa: E402
 
 from tinydeploy.pipeline.select import select  # noqa: E402
 from tinydeploy.registry import integrity  # noqa: E402
+from tinydeploy.registry.descriptions import describe_version  # noqa: E402
 from tinydeploy.registry.folder import import_mlflow  # noqa: E402
 from tinydeploy.registry.mlflow import MlflowRegistry  # noqa: E402
+from tinydeploy.registry.scope import FAR  # noqa: E402
 from tinydeploy.store import write_json  # noqa: E402
 from tinydeploy.types import Constraints  # noqa: E402
 
+COMMANDS = 5
 STEPS = ("register", "record", "select", "verify")
 LIMITS = Constraints(board_flash_bytes=1 << 20, board_ram_bytes=1 << 18)
 
@@ -48,14 +58,22 @@ LIMITS = Constraints(board_flash_bytes=1 << 20, board_ram_bytes=1 << 18)
 class Sized:
     """A registry with a number of versions."""
 
-    def __init__(self, root: Path, size: int, variants: int) -> None:
+    def __init__(self, root: Path, size: int, variants: int, url: str = "") -> None:
+        """In a folder; or on the server at `url`, whose database is `root`/mlflow.db."""
+        self.where = url or root
         self.registry, self.work, self.next, self.variants = (
-            MlflowRegistry(root), root / "work", 1, variants,
+            MlflowRegistry(self.where), root / "work", 1, variants,
         )  # fmt: skip
         if size > 1:
             self.step(dict.fromkeys(STEPS, 0.0))
-            seed(self.registry.folder.database, size - 2, variants)
+            database = root / "mlflow.db" if url else self.registry.folder.database
+            seed(database, size - 2, variants)
+            describe(self.registry, database)
             self.next = size
+        start = time.perf_counter()
+        if size > 1:
+            self.select()
+        self.first_select_s = time.perf_counter() - start
 
     def step(self, times: dict[str, float]) -> None:
         """Register, record, select and verify one more version."""
@@ -76,6 +94,21 @@ class Sized:
         timed("verify", lambda: verify(registry, version))
         if version != str(n):
             raise RuntimeError(f"expected version {n}, got {version}")
+
+    def command(self) -> float:
+        """Seconds that `tinydeploy select` takes after one more version was recorded."""
+        model = new_variant(self.work, self.next, self.variants)
+        made = build(self.work / "build", model[1])
+        version = self.registry.register("family", *model)
+        self.registry.record("family", version, made, measurement(made))
+        self.next += 1
+        program = "import sys; from tinydeploy.cli.main import run; sys.exit(run(sys.argv[1:]))"
+        arguments = ["select", "family", "--device", BOARD, "--registry", str(self.where)]
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-c", program, *arguments], check=True, stdout=subprocess.DEVNULL
+        )
+        return time.perf_counter() - start
 
     def select(self) -> None:
         candidates = self.registry.candidates("family", BOARD)
@@ -136,6 +169,14 @@ def seed(database: Path, count: int, variants: int) -> None:
             connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
 
 
+def describe(registry: MlflowRegistry, database: Path) -> None:
+    """The descriptions that selections would have written, one after the other."""
+    view = registry.view("family")
+    texts = [(describe_version(view, v), v.version) for v in view.versions]
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executemany("UPDATE model_versions SET description = ? WHERE version = ?", texts)
+
+
 def _copied(
     rows: list[sqlite3.Row], version: int, recipe: str, new: dict[str, str]
 ) -> Iterator[tuple[Any, ...]]:
@@ -143,8 +184,9 @@ def _copied(
         values = dict(row)
         if str(values.get("key", "")).startswith(("selected.", "rejected.")):
             continue  # only one version is what a board runs
-        if values.get("key") == "selection":
-            values["value"] = "rejected"
+        said = {"selection": "rejected", "reason": FAR, "pareto": "no"}
+        if "run_uuid" in values and values.get("key") in said:
+            values["value"] = said[values["key"]]
         if values.get("key") in ("flash_bytes", "flash.weights") and "value" in values:
             values["value"] += 1000 + version % 50_000
         for key, value in values.items():
@@ -164,42 +206,96 @@ def _copied(
 
 
 # ---------------------------------------------------------------- measuring
+Samples = dict[int, list[dict[str, float]]]
+
+
 def measure(sizes: list[int], variants: int, rounds: int, folder: Path) -> dict[str, Any]:
     """Medians of each step for each size; and the sizes at the end, to show what was counted."""
-    made = {size: Sized(folder / str(size), size, min(variants, max(sizes))) for size in sizes}
-    samples: dict[int, list[dict[str, float]]] = {size: [] for size in sizes}
+    variants = min(variants, max(sizes))
+    made = {size: Sized(folder / str(size), size, variants) for size in sizes}
+    samples, commands = take_turns(made, rounds)
+    return summary(made, variants, samples, commands)
+
+
+def measure_servers(sizes: list[int], variants: int, rounds: int, folder: Path) -> dict[str, Any]:
+    """As `measure`, each size on a server of its own, one after the other."""
+    samples: Samples = {}
+    commands: dict[int, list[float]] = {}
+    result: dict[str, Any] = {}
+    for size in sizes:
+        place = folder / str(size)
+        with server(place, f"sqlite:///{place / 'mlflow.db'}") as started:
+            made = {size: Sized(place, size, min(variants, max(sizes)), started.url)}
+            its_samples, its_commands = take_turns(made, rounds)
+            samples |= its_samples
+            commands |= its_commands
+            one = summary(made, variants, samples, commands)
+            result = {**one, "sizes": {**result.get("sizes", {}), **one["sizes"]}}
+    return {**result, "ratio": ratios(result["sizes"]), "place": "MLflow server on SQLite"}
+
+
+def take_turns(made: dict[int, Sized], rounds: int) -> tuple[Samples, dict[int, list[float]]]:
+    """The seconds of the steps, and of the command, for each size."""
+    samples: Samples = {size: [] for size in made}
     for round_ in range(rounds):
         for size, sized in made.items():
             times: dict[str, float] = {}
             sized.step(times)
             samples[size].append(times)
         print(f"round {round_ + 1} of {rounds}", file=sys.stderr, flush=True)
+    commands: dict[int, list[float]] = {size: [] for size in made}
+    for round_ in range(COMMANDS + 1):
+        for size, sized in made.items():
+            seconds = sized.command()
+            if round_:  # the first one draws the plots of all that was seeded
+                commands[size].append(seconds)
+    return samples, commands
+
+
+def summary(
+    made: dict[int, Sized], variants: int, samples: Samples, commands: dict[int, list[float]]
+) -> dict[str, Any]:
+    """Medians, samples, and what was counted."""
     result: dict[str, Any] = {"variants": variants, "sizes": {}}
     for size, sized in made.items():
         view = sized.registry.view("family")
         result["sizes"][size] = {
             "versions_at_the_end": len(view.versions),
-            "versions_through_the_api": rounds + (size > 1),
+            "versions_through_the_api": len(samples[size]) + COMMANDS + 1 + (size > 1),
             "versions_seeded": max(0, size - 2),
             "candidates": len(view.current),
+            "command_s": statistics.median(commands[size]),
+            "command_samples_s": commands[size],
+            "first_select_s": sized.first_select_s,
             "seconds": {s: statistics.median(t[s] for t in samples[size]) for s in STEPS},
             "samples": samples[size],
         }
-    first, last = result["sizes"][sizes[0]], result["sizes"][sizes[-1]]
-    result["ratio"] = {s: last["seconds"][s] / first["seconds"][s] for s in STEPS}
+    result["ratio"] = ratios(result["sizes"])
     return result
+
+
+def ratios(sizes: dict[int, Any]) -> dict[str, float]:
+    """What the largest takes, over what the smallest takes."""
+    first, last = sizes[min(sizes)], sizes[max(sizes)]
+    found: dict[str, float] = {s: last["seconds"][s] / first["seconds"][s] for s in STEPS}
+    return {**found, "command": last["command_s"] / first["command_s"]}
 
 
 def table(result: dict[str, Any]) -> str:
     lines = [
-        "| version | candidates | " + " | ".join(f"{s} ms" for s in STEPS) + " |",
-        "|---|" + "---|" * (len(STEPS) + 1),
+        "| version | candidates | "
+        + " | ".join(f"{s} ms" for s in STEPS)
+        + " | command s | first select s |",
+        "|---|" + "---|" * (len(STEPS) + 3),
     ]
     for size, row in result["sizes"].items():
         cells = " | ".join(f"{row['seconds'][s] * 1000:.1f}" for s in STEPS)
-        lines.append(f"| {int(size):,} | {row['candidates']:,} | {cells} |")
+        lines.append(
+            f"| {int(size):,} | {row['candidates']:,} | {cells} | {row['command_s']:.2f} "
+            f"| {row['first_select_s']:.2f} |"
+        )
     ratios = " | ".join(f"{result['ratio'][s]:.2f}" for s in STEPS)
-    lines.append(f"| last / first | | {ratios} |")
+    lines.append(f"| last / first | | {ratios} | {result['ratio']['command']:.2f} | |")
     return "\n".join(lines)
 
 
@@ -209,12 +305,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--variants", type=int, nargs="*", default=[9, 1_000_000])
     parser.add_argument("--sizes", type=int, nargs="*", default=[1, 1000, 10_000])
+    parser.add_argument("--server", action="store_true")
     options = parser.parse_args()
     import_mlflow()
     results = []
     for variants in options.variants:
         with tempfile.TemporaryDirectory(prefix="tinydeploy-bench-") as folder:
-            result = measure(options.sizes, variants, options.rounds, Path(folder))
+            measured = measure_servers if options.server else measure
+            result = measured(options.sizes, variants, options.rounds, Path(folder))
         results.append(result)
         of = (
             "each a variant of its own"

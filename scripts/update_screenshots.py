@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests" / "registry"))
+sys.path.append(str(ROOT / "tests" / "helpers"))
 
 import browser  # noqa: E402
 

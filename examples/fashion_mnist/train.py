@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,10 +138,23 @@ class Augmented(keras.utils.PyDataset):
         return batch / np.float32(255), self.y[rows]
 
 
-def train(net: Net, name: str, x: np.ndarray, y: np.ndarray) -> keras.Model:
-    """Train `net` on images (N, 28, 28, 1) uint8; the result carries no optimizer state."""
+def train(
+    net: Net,
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    other: Callable[[type], keras.Model] | None = None,
+) -> keras.Model:
+    """Train `net` on images (N, 28, 28, 1) uint8; the result carries no optimizer state.
+
+    `other` builds another net from the class of its normalizations.
+    """
+
+    def built(normalization: type) -> keras.Model:
+        return other(normalization) if other else build(net, name, normalization)
+
     keras.utils.set_random_seed(SEED)
-    model = build(net, name, FusedBatchNormalization)
+    model = built(FusedBatchNormalization)
     batches = Augmented(x, y, net.shift, SEED)
     steps = net.epochs * len(batches)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -153,7 +167,7 @@ def train(net: Net, name: str, x: np.ndarray, y: np.ndarray) -> keras.Model:
         jit_compile=False,  # XLA is eight times slower on these nets on a CPU
     )
     model.fit(batches, epochs=net.epochs, verbose=2)
-    clean = build(net, name)
+    clean = built(keras.layers.BatchNormalization)
     clean.set_weights(model.get_weights())
     return clean
 

@@ -83,10 +83,13 @@ def fit_shape(x: np.ndarray, tensor: Tensor) -> np.ndarray:
     if x.shape[1:] == shape:
         return x
     if [d for d in x.shape[1:] if d != 1] != [d for d in shape if d != 1]:
+        hint = f"give x as (N, {', '.join(map(str, shape))})"
+        if x.ndim == 4 and (*x.shape[2:], x.shape[1]) == shape:
+            hint += ", or describe it: --input-layout channels-first"
         raise UsageError(
             f"x has samples of the shape {x.shape[1:]}, "
             f"the model's input {tensor.name!r} takes {shape}",
-            hint=f"give x as (N, {', '.join(map(str, shape))})",
+            hint=hint,
         )
     return x.reshape(len(x), *shape)
 

@@ -269,3 +269,6 @@ def test_channels_first_images_are_turned() -> None:
     assert turned.shape == (2, 4, 5, 3) and turned[1, 2, 3, 1] == x[1, 1, 2, 3]
     with pytest.raises(UsageError, match="no channels first"):
         prepare(x[0], tensor, InputDescription(layout="channels-first"))
+    with pytest.raises(UsageError, match="takes") as caught:
+        prepare(x, tensor, None)
+    assert "--input-layout channels-first" in caught.value.hint

@@ -37,6 +37,9 @@ _PURE_TF_FUNCTIONS = frozenset(
     }
 )
 
+# Keras 2 imports whatever module a class or function of a `.keras` file says it is from.
+_OWN_PACKAGES = frozenset({"keras", "tf_keras", "builtins"})
+
 _MAX_JSON_BYTES = 64 << 20
 
 # What zipfile, h5py and json raise for damaged, encrypted or absurd files.
@@ -57,8 +60,8 @@ def load_model(path: Path, *, trusted: bool = False) -> Any:
     """The Keras model in a `.keras` or `.h5` file, loaded by the major version that saved it.
 
     Files of Keras 2 are loaded by tf_keras. Raises UnsupportedModelError for damaged files, unknown
-    layers, and unless it is `trusted` whatever would run code from the file (Lambda layers, pickled
-    functions).
+    layers, and unless it is `trusted` whatever would run code that is not Keras's (Lambda layers,
+    pickled functions, modules that the file names).
     """
     config, version = _read_config(path)
     if not trusted:
@@ -115,11 +118,19 @@ def _text(value: Any) -> str:
 
 def _require_no_code(config: Any, path: Path) -> None:
     for node in _objects(config):
-        kind = node.get("class_name")
+        kind = str(node.get("class_name", ""))
         if kind in _LAMBDAS:
             raise UnsupportedModelError(
                 f"{path.name} has a Lambda layer, which holds Python code: it is not loaded",
                 hint="replace the Lambda layer by layers of Keras and save the model again; "
+                "or, if you trust the file, --trust-source",
+            )
+        module = node.get("module")
+        if kind and module and str(module).split(".")[0] not in _OWN_PACKAGES:
+            raise UnsupportedModelError(
+                f"{path.name} asks for {kind!r} of the Python module {str(module)!r}, which is no "
+                "part of Keras: it is not loaded",
+                hint="custom layers are not supported: replace them by layers of Keras; "
                 "or, if you trust the file, --trust-source",
             )
         if kind in _TF_CALLS:

@@ -180,6 +180,35 @@ def test_code_in_a_model_is_never_run(run: Callable[..., Artifact], name: str) -
         run(name, "float32")
 
 
+@pytest.mark.parametrize("where", ["layers", "model"])
+def test_modules_that_a_model_names_are_not_imported(
+    run: Callable[..., Artifact],
+    models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    (tmp_path / "beside.py").write_text("raise SystemExit('was run')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with (
+        zipfile.ZipFile(models / "two_zip.keras") as good,
+        zipfile.ZipFile(models / "foreign.keras", "w") as bad,
+    ):
+        for name in good.namelist():
+            content = good.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                if where == "model":
+                    config["module"] = "beside"
+                else:
+                    config["config"]["layers"][1]["module"] = "beside.layers"
+                content = json.dumps(config).encode()
+            bad.writestr(name, content)
+    with pytest.raises(UnsupportedModelError, match="Python module 'beside") as caught:
+        run("foreign.keras", "float32")
+    assert "--trust-source" in caught.value.hint
+
+
 def test_pure_functions_of_keras_2_are_loaded(run: Callable[..., Artifact], models: Path) -> None:
     import h5py
 

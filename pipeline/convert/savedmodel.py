@@ -9,30 +9,12 @@ from typing import Any
 from tinydeploy.errors import UnsupportedModelError, UsageError
 from tinydeploy.pipeline.convert.converted import Converted
 from tinydeploy.pipeline.convert.quiet import quiet
+from tinydeploy.pipeline.convert.savedmodel_checks import require_no_code
 from tinydeploy.pipeline.convert.tf_function import convert_function, frozen
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.types import InputDescription, ModelSource, Recipe
 
 DEFAULT_SIGNATURE = "serving_default"
-
-# Loading a SavedModel runs its initializers: nothing that touches files or Python may be in it.
-# (Save and restore ops are in every SavedModel; TensorFlow calls them with its own paths.)
-_UNSAFE = frozenset(
-    {
-        "EagerPyFunc",
-        "ImmutableConst",
-        "InitializeTableFromTextFile",
-        "InitializeTableFromTextFileV2",
-        "MatchingFiles",
-        "PrintV2",
-        "PyFunc",
-        "PyFuncStateless",
-        "ReadFile",
-        "WholeFileReader",
-        "WholeFileReaderV2",
-        "WriteFile",
-    }
-)
 
 
 def convert(
@@ -56,7 +38,7 @@ def _frozen_function(path: Path, signature: str, sha256: str, trusted: bool) -> 
     import tensorflow as tf
 
     if not trusted:
-        _require_no_code(path)
+        require_no_code(path)
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # OpError, OSError, ValueError, KeyError, ... for damaged files
@@ -103,27 +85,3 @@ def _fixed_shape(spec: Any, path: Path) -> tuple[int, ...]:
 
 
 _SHAPE_HINT = "export the model with a fixed size for every dimension but the batch"
-
-
-def _require_no_code(path: Path) -> None:
-    """Refuse a graph with operators that touch files or Python, before anything of it runs."""
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    proto = saved_model_pb2.SavedModel()
-    try:
-        proto.ParseFromString((path / "saved_model.pb").read_bytes())
-    except (OSError, DecodeError) as error:
-        raise UnsupportedModelError(
-            f"{path.name} is not a readable SavedModel: {error}",
-            hint="give a folder that holds saved_model.pb",
-        ) from error
-    for meta in proto.meta_graphs:
-        library = meta.graph_def.library.function
-        for node in (*meta.graph_def.node, *(n for f in library for n in f.node_def)):
-            if node.op in _UNSAFE:
-                raise UnsupportedModelError(
-                    f"{path.name} uses {node.op} (node {node.name!r}), which reaches outside the "
-                    "model: it is not loaded",
-                    hint="export the model without it; or, if you trust the folder, --trust-source",
-                )

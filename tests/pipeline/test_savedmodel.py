@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,45 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "e": x + tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), "float32")
             }
 
+    class Starting(tf.Module):
+        """Runs `act` when it is loaded."""
+
+        def __init__(self, act: Callable[[], None]) -> None:
+            class Resource(tf.saved_model.experimental.TrackableResource):
+                def _create_resource(self) -> tf.Tensor:
+                    return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[1], shared_name="own")
+
+                def _initialize(self) -> None:
+                    act()
+
+            self.resource = Resource()
+            self.weights = tf.Variable(tf.ones((4, 3)))
+
+        @tf.function(input_signature=[spec])
+        def use(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            handle = self.resource.resource_handle
+            with tf.control_dependencies([tf.raw_ops.VarIsInitializedOp(resource=handle)]):
+                return {"y": x @ self.weights}
+
+    def logs() -> None:
+        tf.raw_ops.CreateSummaryFileWriter(
+            writer=tf.raw_ops.SummaryWriter(shared_name="w"), logdir=str(folder / "written"),
+            max_queue=1, flush_millis=1, filename_suffix="",
+        )  # fmt: skip
+
+    def saves() -> None:
+        tf.raw_ops.SaveV2(
+            prefix=str(folder / "written"), tensor_names=["a"], shape_and_slices=[""],
+            tensors=[tf.constant([1.0])],
+        )  # fmt: skip
+
+    for name, act in (("harmless", lambda: None), ("logs", logs), ("saves", saves)):
+        starting = Starting(act)
+        tf.saved_model.save(
+            starting, str(folder / name), signatures={"serving_default": starting.use}
+        )
+    _let_initializer_save(folder / "saves" / "saved_model.pb")
+
     two = Two()
     tf.saved_model.save(
         two, str(folder / "two"), signatures={"classify": two.classify, "embed": two.embed}
@@ -56,6 +96,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     expected = tf.nn.softmax(tf.reduce_mean(X, 1) @ two.weights)
     np.save(folder / "expected.npy", np.asarray(expected))
     return folder
+
+
+def _let_initializer_save(path: Path) -> None:
+    """TensorFlow leaves out an operator that nothing depends on; whoever means harm does not."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel()
+    proto.ParseFromString(path.read_bytes())
+    for function in proto.meta_graphs[0].graph_def.library.function:
+        if "initializer" in function.signature.name:
+            save = next(n for n in function.node_def if n.op == "SaveV2")
+            function.control_ret["saved"] = save.name
+            function.signature.control_output.append("saved")
+    path.write_bytes(proto.SerializeToString())
 
 
 @pytest.mark.parametrize(("name", "title"), [("one", "one"), ("two#classify", "two-classify")])
@@ -97,6 +151,20 @@ def test_a_graph_that_reads_files_is_not_loaded(models: Path, tmp_path: Path) ->
     with pytest.raises(UnsupportedModelError, match="ReadFile") as caught:
         convert(load_source(models / "spy"), load_recipe("float32"), tmp_path / "out")
     assert "--trust-source" in caught.value.hint and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "operator"), [("logs", "SummaryWriter"), ("saves", "SaveV2")])
+def test_an_initializer_that_writes_files_is_not_run(
+    models: Path, tmp_path: Path, name: str, operator: str
+) -> None:
+    with pytest.raises(UnsupportedModelError, match=operator) as caught:
+        convert(load_source(models / name), load_recipe("float32"), tmp_path)
+    assert "--trust-source" in caught.value.hint
+    assert not list(models.glob("written*"))
+
+
+def test_an_initializer_that_writes_nothing_is_run(models: Path, tmp_path: Path) -> None:
+    assert convert(load_source(models / "harmless"), load_recipe("float32"), tmp_path).path.exists()
 
 
 def test_identity_is_the_content_of_all_files(models: Path) -> None:

@@ -345,7 +345,7 @@ class BoardSearch:
         Judged on a part of the validation set, and on what it needs at least. Only shares have a
         known spread, so that only accuracy is judged so.
         """
-        part = self.flow.validation.head(_PART_SAMPLES)
+        part = self.flow.validation.spread(_PART_SAMPLES)
         if self.flow.metric != "accuracy" or len(part) == len(self.flow.validation):
             return ""
         value = self.flow.evaluate(artifact, part, "part of validation", host).value

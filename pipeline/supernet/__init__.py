@@ -13,14 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tinydeploy.errors import UsageError
 from tinydeploy.lineage import tool_versions
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.pipeline.supernet.extract import extract, net_path
 from tinydeploy.pipeline.supernet.space import Choice, Space, macs
 from tinydeploy.pipeline.supernet.stored import SUFFIX, About, read_about, read_supernet
+from tinydeploy.pipeline.train.job import write_samples
 from tinydeploy.pipeline.train.libraries import save
 from tinydeploy.pipeline.train.progress import Bar
 from tinydeploy.pipeline.worker import run_worker
@@ -55,7 +54,7 @@ def train_supernet(
         "described": to_json(description),
         "code": [
             sha256_tree(Path(__file__).parent, ("net.py", "space.py", "train.py", "worker.py")),
-            sha256_tree(Path(__file__).parents[1] / "train", ("epochs.py",)),
+            sha256_tree(Path(__file__).parents[1] / "train", ("epochs.py", "job.py")),
         ],
         "tools": {k: v for k, v in tool_versions().items() if "keras" in k or "tensorflow" in k},
     }
@@ -66,8 +65,7 @@ def train_supernet(
         if not (folder / _DONE).exists():
             with tempfile.TemporaryDirectory(prefix="tinydeploy-") as name:
                 scratch = Path(name)
-                np.save(scratch / "x.npy", data.x, allow_pickle=False)
-                np.save(scratch / "y.npy", data.y, allow_pickle=False)  # type: ignore[arg-type]
+                write_samples(scratch, data, training.seed)
                 job = {
                     "name": out.stem,
                     "space": to_json(space),

@@ -16,11 +16,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tinydeploy.errors import UsageError
 from tinydeploy.lineage import tool_versions
 from tinydeploy.pipeline.data import Dataset
+from tinydeploy.pipeline.train.job import write_samples
 from tinydeploy.pipeline.train.progress import Bar
 from tinydeploy.pipeline.worker import run_worker
 from tinydeploy.store import cache_dir, sha256_file, sha256_json, sha256_tree, write_json
@@ -133,9 +132,7 @@ def _worker_job(
     task: Task,
 ) -> dict[str, Any]:
     """What the worker is told; the samples go into `scratch`."""
-    np.save(scratch / "x.npy", data.x, allow_pickle=False)
-    if data.y is not None:
-        np.save(scratch / "y.npy", data.y, allow_pickle=False)
+    write_samples(scratch, data, training.seed)
     return {
         "name": source.name,
         "path": str(source.path.resolve()),

@@ -38,7 +38,7 @@ def run(job: Job) -> Path:
     a Neural Network", 2015; T^2 keeps the gradients of both parts alike). For `regress` and
     `anomaly` both parts are squared errors. The student is the recipe's, else the source narrowed
     uniformly to `macs`, begun with the source's weights or fresh ones: whichever has the lower loss
-    on the last tenth of the samples after a fifth of the epochs.
+    on a tenth held out after a fifth of the epochs.
     """
     students = _students(job)
     taught = _taught(job)

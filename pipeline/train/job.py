@@ -1,4 +1,4 @@
-"""What a trainer is given."""
+"""What a trainer is given, and the files that bring it the samples."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinydeploy.pipeline.data import Dataset
 from tinydeploy.types import Task, Training
 
 
@@ -16,9 +17,10 @@ from tinydeploy.types import Task, Training
 class Job:
     """A source to train, and what to train it on.
 
-    `x` (N, *sample shape) float32 are the samples as the model takes them, `y` their labels (N,) or
-    targets (N, ...), None for `anomaly`. `folder` outlives a killed run: what is kept there need
-    not be computed again. `report(stage, done, total, found)` shows how far it is.
+    `x` (N, *sample shape) float32 are the samples as the model takes them, in random order; `y` are
+    their labels (N,) or targets (N, ...), None for `anomaly`. `folder` outlives a killed run: what
+    is kept there need not be computed again. `report(stage, done, total, found)` shows how far it
+    is.
     """
 
     name: str
@@ -49,3 +51,14 @@ class Job:
             replace(self, x=self.x[:cut], y=None if y is None else y[:cut]),
             replace(self, x=self.x[cut:], y=None if y is None else y[cut:]),
         )
+
+
+def write_samples(folder: Path, data: Dataset, seed: int) -> None:
+    """Write `x.npy` and, where there are labels, `y.npy`: the samples in an order of the seed's.
+
+    Data sets are often sorted by class: their last tenth, or first thousand, would be one class.
+    """
+    order = np.random.default_rng(seed).permutation(len(data))
+    np.save(folder / "x.npy", data.x[order], allow_pickle=False)
+    if data.y is not None:
+        np.save(folder / "y.npy", data.y[order], allow_pickle=False)

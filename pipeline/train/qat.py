@@ -30,7 +30,7 @@ def run(job: Job) -> Path:
     """`epochs` epochs with Adam, the learning rate falling along a cosine; a `.tflite` in int8.
 
     Ranges of activations begin at what 300 samples show. What comes out is what was trained or, if
-    that has no smaller loss on the last tenth of the samples, what was quantized and not trained.
+    that has no smaller loss on the tenth held out, what was quantized and not trained.
     """
     import tf_keras
 
@@ -53,7 +53,7 @@ def run(job: Job) -> Path:
     rate = cosine(learned, model, epochs)
     fit(learned, model, "qat", epochs, loss_of=loss_of, learning_rate=rate)
     after = loss()
-    found = f"loss {before:.4f} -> {after:.4f} on the last tenth"
+    found = f"loss {before:.4f} -> {after:.4f} on the tenth held out"
     if not after < before:
         found += ": not better, so the weights stay as they were"
         for variable, value in zip(model.variables, untrained, strict=True):

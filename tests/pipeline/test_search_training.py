@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +15,10 @@ from training_runs import images
 from tinydeploy.cli import wiring
 from tinydeploy.config import Config, DataConfig, LimitsConfig
 from tinydeploy.errors import UsageError
+from tinydeploy.pipeline.data import Dataset
 from tinydeploy.pipeline.recipe import load_recipe
 from tinydeploy.pipeline.search import SEED, Budget, search
-from tinydeploy.pipeline.search_board import BoardSearch
+from tinydeploy.pipeline.search_board import BoardSearch, Trial
 from tinydeploy.pipeline.search_sources import origins_of
 from tinydeploy.pipeline.search_space import SourceCost, promising, recipe_of, usual
 from tinydeploy.pipeline.search_training import short_name, trainings, with_training
@@ -127,6 +130,26 @@ def test_the_stand_in_has_the_share_and_the_same_bytes_twice(
     assert uniform(source, 0.25) == first
     monkeypatch.setenv("TINYDEPLOY_CACHE", str(tmp_path / "other"))
     assert uniform(source, 0.25).sha256 == first.sha256
+
+
+def test_a_part_of_a_sorted_validation_set_stands_for_all_of_it(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given up is what is surely worse, not what is worse on the classes that come first."""
+    y = np.repeat(np.arange(3), 200)
+    np.savez(config.data.validation, x=np.zeros((600, 8, 8, 1), np.float32), y=y)
+    board = board_of(config)
+    board.trials = [Trial("loopback", 0, "other", {}, 0.7, 0, 0, 0)]
+
+    def wrong_on_the_first_class(_: object, part: Dataset, *__: object) -> SimpleNamespace:
+        assert part.y is not None
+        return SimpleNamespace(value=float(np.mean(part.y != 0)))
+
+    monkeypatch.setattr(board.flow, "evaluate", wrong_on_the_first_class)
+    nothing: Any = None
+    assert board.hopeless(nothing, nothing, 1, 1) == ""
+    board.trials = [Trial("loopback", 0, "other", {}, 0.8, 0, 0, 0)]
+    assert "surely worse than other" in board.hopeless(nothing, nothing, 1, 1)
 
 
 # ---------------------------------------------------------------- whole runs

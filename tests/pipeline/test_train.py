@@ -20,6 +20,7 @@ from tinydeploy.pipeline.data import Dataset, make_dataset
 from tinydeploy.pipeline.recipe import load_recipe
 from tinydeploy.pipeline.source import load_source
 from tinydeploy.pipeline.train import trained
+from tinydeploy.pipeline.train.job import write_samples
 from tinydeploy.pipeline.train.losses import require_labels
 from tinydeploy.pipeline.train.progress import Bar
 from tinydeploy.types import InputDescription, ModelSource
@@ -164,6 +165,21 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     said = again.communicate()[1]
     assert again.returncode == 0 and " 20/400" not in said and " 400/400" in said
     assert (tmp_path / "out/net-tuned.tflite").read_bytes() == expected
+
+
+def test_sets_that_are_sorted_by_class_are_mixed_before_anything_is_held_out(
+    tmp_path: Path,
+) -> None:
+    y = np.repeat(np.arange(3), 40)
+    data = make_dataset(np.stack([y, np.arange(120)], 1), y, (), Path("sorted.npz"))
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / name).mkdir()
+        write_samples(tmp_path / name, data, seed)
+    written = [[np.load(tmp_path / n / f"{k}.npy") for k in "xy"] for n in "abc"]
+    for x, labels in written:
+        assert (x[:, 0] == labels).all() and sorted(x[:, 1]) == list(range(120))
+        assert set(labels[:12]) == set(labels[-12:]) == {0, 1, 2}
+    assert (written[0][0] == written[1][0]).all() and (written[0][0] != written[2][0]).any()
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,9 @@ def unpack(path: Path, into: Path) -> None:
             _require_harmless(entries, path)
             for entry in entries:
                 _extract(archive, entry, into / entry.filename, path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+    ) as e:  # fmt: skip
         raise _refused(path, str(e)) from e
     except OSError as e:
         if e.errno in FULL:  # where it is unpacked to

@@ -151,6 +151,15 @@ def test_every_flipped_byte_is_read_or_refused(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    """The entry itself says UTF-8 and is none; the directory at the end says otherwise."""
+    data = bytearray(made(tmp_path / "a.zip", named("a/b")).read_bytes())
+    data[7], data[30] = 0x08, 0xFF
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(RegistryError, match="refused"):
+        archive.unpack(tmp_path / "a.zip", tmp_path / "into")
+
+
 def test_pack_and_unpack(tmp_path: Path) -> None:
     folder = tmp_path / "f"
     (folder / "sub").mkdir(parents=True)

@@ -17,6 +17,9 @@ from tinydeploy.registry.schema import KIND_BOARD, VersionRecord, read_version
 from tinydeploy.registry.view import View, read_glance, read_versions, read_view, view_of
 from tinydeploy.types import Artifact, Candidate, Evaluation, Selection, from_json
 
+# As MLflow writes it: "01" would be kept in the history and in tags as a version that is not there.
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
 
 class RegistryReader:
     """Answers questions about one registry."""
@@ -71,7 +74,7 @@ class RegistryReader:
 
     def get(self, name: str, version: str) -> VersionRecord:
         """One version. Raises RegistryError if unknown."""
-        row = self.database.version(name, version)
+        row = self.database.version(name, version) if _VERSION.fullmatch(version) else None
         found = row and read_version(name, row.version, row.run_id, row.tags, (), row.description)
         if found:
             return found

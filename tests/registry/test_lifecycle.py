@@ -180,3 +180,11 @@ def test_by_command(life: Lifecycle, capsys: Any) -> None:
     assert run(["history", *at]) == 0
     assert "for the fair" in capsys.readouterr().out
     assert dataclasses.asdict(events[1])["variant"] == "net-float32"
+
+
+@pytest.mark.parametrize("version", ["02", "\u0662", "0", "-2", "9" * 30])
+def test_a_version_has_one_spelling(life: Lifecycle, version: str) -> None:
+    for verb in (life.promote, life.pin, life.rollback):
+        with pytest.raises(RegistryError, match="no version"):
+            verb("family", BOARD, version)
+    assert what(life) == [("selected", "2")]

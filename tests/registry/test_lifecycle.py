@@ -188,3 +188,10 @@ def test_a_version_has_one_spelling(life: Lifecycle, version: str) -> None:
         with pytest.raises(RegistryError, match="no version"):
             verb("family", BOARD, version)
     assert what(life) == [("selected", "2")]
+
+
+def test_a_note_moves_no_cursor(life: Lifecycle, capsys: pytest.CaptureFixture[str]) -> None:
+    life.pin("family", BOARD, note="first\nsecond \x1b[31m")
+    words = ["history", "family", "--registry", str(life.registry.folder.folder.parent)]
+    assert run(words) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(r"first\nsecond \x1b[31m")

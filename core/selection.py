@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from tinydeploy.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +38,12 @@ class Constraints:
     max_energy_uj: float | None = None
     board_flash_bytes: int | None = None
     board_ram_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a limit that is not a number: nothing would satisfy it."""
+        for name, value in vars(self).items():
+            if isinstance(value, float) and math.isnan(value):
+                raise UsageError(f"{name} is not a number", hint="leave a limit out to have none")
 
 
 @dataclass(frozen=True)

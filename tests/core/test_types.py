@@ -40,6 +40,11 @@ def test_unknown_fields_are_refused() -> None:
         types.from_json(types.Recipe, {"colour": 1})
 
 
+def test_a_limit_is_a_number() -> None:
+    with pytest.raises(errors.UsageError, match="max_loss is not a number"):
+        types.Constraints(max_loss=float("nan"))
+
+
 def test_measured_stack_replaces_the_reserved_one() -> None:
     measured = FOOTPRINT.with_stack(4)
     assert measured.ram == {"arena": 8, "stack": 4}

@@ -67,6 +67,19 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=2) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """The JSON value of a file. Raises OSError, or ValueError for whatever else it may hold."""
+    return parse_json(path.read_bytes())
+
+
+def parse_json(text: bytes | str) -> Any:
+    """A JSON value that may be a stranger's. Raises ValueError, also where it nests too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
+
+
 @contextlib.contextmanager
 def staged_directory(final: Path) -> Iterator[Path]:
     """A scratch folder beside `final` that takes its place when the block succeeds.

@@ -7,9 +7,13 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
+
+_SCALARS: Mapping[Any, tuple[type, ...]] = {
+    str: (str,), bool: (bool,), int: (int,), float: (int, float),
+}  # fmt: skip
 
 
 def to_json(value: Any) -> Any:
@@ -28,7 +32,10 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(cls: type[T], data: Mapping[str, Any]) -> T:
-    """The frozen value of class `cls` that `to_json` wrote. Unknown keys raise KeyError."""
+    """The frozen value of class `cls` that `to_json` wrote, be it by a stranger.
+
+    Raises KeyError for unknown keys, TypeError or ValueError for values of another type.
+    """
     hints = typing.get_type_hints(cls)
     unknown = set(data) - set(hints)
     if unknown:
@@ -55,4 +62,13 @@ def _revive(hint: Any, value: Any) -> Any:
         args = typing.get_args(hint)
         each = args[:1] * len(value) if len(args) == 2 and args[1] is Ellipsis else args
         return tuple(_revive(a, v) for a, v in zip(each, value, strict=True))
+    if origin is Literal:
+        if value not in (known := typing.get_args(hint)):
+            raise ValueError(f"{value!r} is none of {', '.join(map(repr, known))}")
+        return value
+    wanted = _SCALARS.get(hint)
+    if wanted and (not isinstance(value, wanted) or isinstance(value, bool) != (hint is bool)):
+        raise TypeError(f"{value!r} is no {hint.__name__}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value} is too large")
     return value

@@ -18,7 +18,7 @@ from tinydeploy.devices.upload import uf2
 from tinydeploy.errors import DoesNotFitError, UsageError
 from tinydeploy.graph import Graph
 from tinydeploy.results import result_directory
-from tinydeploy.store import sha256_file, sha256_json, write_json
+from tinydeploy.store import read_json, sha256_file, sha256_json, write_json
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Build, Compiled, DeviceProfile, Footprint, from_json, to_json
 
@@ -136,10 +136,8 @@ def load_build(directory: Path) -> Build:
 
     Raises UsageError if it is none, DeviceError if a file was changed since it was built.
     """
-    import json
-
     try:
-        data = json.loads((directory / BUILD_FILE).read_text("utf-8"))
+        data = read_json(directory / BUILD_FILE)
         build = from_json(Build, data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as e:
         raise UsageError(

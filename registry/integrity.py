@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from tinydeploy.registry.manifest import (
 from tinydeploy.registry.mlflow import MlflowRegistry
 from tinydeploy.registry.mlmodel import MODEL_FILE
 from tinydeploy.registry.schema import TAG_SIGNED_BY, VersionRecord
-from tinydeploy.store import sha256_file
+from tinydeploy.store import read_json, sha256_file
 
 
 @dataclass(frozen=True)
@@ -211,7 +210,7 @@ def lineage_problems(folder: Path, said: Mapping[str, str]) -> Iterator[Problem]
 def build_problems(folder: Path, said: Mapping[str, Any]) -> Iterator[Problem]:
     """Where build.json, by which the host knows the device, is not what the registry says."""
     try:
-        build = json.loads((folder / "build.json").read_text(encoding="utf-8"))
+        build = read_json(folder / "build.json")
         for key, value in said.items():
             if build.get(key, value) != value:
                 yield Problem("build.json", f"says another {key} than the registry")

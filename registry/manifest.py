@@ -13,13 +13,12 @@ The manifest lists neither itself nor the signature beside it. Who holds the sha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tinydeploy.errors import RegistryError
-from tinydeploy.store import sha256_file, write_json
+from tinydeploy.store import read_json, sha256_file, write_json
 
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "signature.json"
@@ -52,7 +51,7 @@ def content(folder: Path) -> list[str]:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder. Raises RegistryError if there is none or it is malformed."""
     try:
-        found = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        found = read_json(folder / MANIFEST_FILE)
         if found["format"] != FORMAT:
             raise ValueError(f"format {found['format']!r}")
         for entry in found["files"].values():

@@ -17,7 +17,6 @@ There is no pickle and no code in it: `mlflow.pyfunc` loads it with `tinydeploy.
 from __future__ import annotations
 
 import dataclasses
-import json
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +28,7 @@ from tinydeploy import tflite
 from tinydeploy.errors import RegistryError
 from tinydeploy.graph import Graph, Tensor
 from tinydeploy.mlflow import FLAVOR_NAME
-from tinydeploy.store import sha256_file, write_atomic, write_json
+from tinydeploy.store import read_json, sha256_file, write_atomic, write_json
 from tinydeploy.types import Artifact, from_json, to_json
 
 FLAVOR_VERSION = "1"
@@ -123,7 +122,7 @@ def example(graph: Graph) -> Any:
 def read_model_folder(folder: Path, sha256: str) -> Artifact:
     """The artifact of a folder. Raises RegistryError if a file is missing or was changed."""
     try:
-        sidecar = json.loads((folder / SIDECAR_FILE).read_text(encoding="utf-8"))
+        sidecar = read_json(folder / SIDECAR_FILE)
         artifact = _moved(from_json(Artifact, sidecar), folder / MODEL_FILE)
         found = sha256_file(artifact.path)
     except (OSError, ValueError, KeyError, TypeError) as e:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tinydeploy.errors import RegistryError
+from tinydeploy.lineage import Lineage
+from tinydeploy.objective import parse_objective
 from tinydeploy.registry import layers
 from tinydeploy.registry.bundle import CHOICE_FILE, FIRMWARE_FOLDER
 from tinydeploy.registry.files import EVALUATION_FILE, MEASUREMENT_FILE, MODEL_FOLDER
@@ -17,7 +18,16 @@ from tinydeploy.registry.mlflow import MlflowRegistry
 from tinydeploy.registry.mlmodel import read_model_folder
 from tinydeploy.registry.schema import TAG_SIGNED_BY, read_selection_tag
 from tinydeploy.registry.signing import check_signature
-from tinydeploy.types import Build, Evaluation, Measurement, ModelSource, Selection, from_json
+from tinydeploy.store import read_json
+from tinydeploy.types import (
+    Build,
+    Evaluation,
+    Measurement,
+    ModelSource,
+    Selection,
+    from_json,
+    to_json,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,24 @@ class Imported:
     selected: bool
 
 
+@dataclass(frozen=True)
+class _DataSet:
+    """A data set in the manifest of a model."""
+
+    sha256: str
+    samples: int
+    context: str
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """The engine in the manifest of a board."""
+
+    name: str
+    optimize: str
+    sha256: str
+
+
 def restore(registry: MlflowRegistry, folder: Path, build: Build, name: str = "") -> Imported:
     """Register the version and the run of a checked bundle; `build` is its firmware.
 
@@ -39,17 +67,23 @@ def restore(registry: MlflowRegistry, folder: Path, build: Build, name: str = ""
     """
     lineage = read_manifest(folder / MODEL_FOLDER)["lineage"]
     firmware = folder / FIRMWARE_FOLDER
+    of_board = read_manifest(firmware)["lineage"]
     try:
         choice = _json(folder / CHOICE_FILE)
         artifact = read_model_folder(folder / MODEL_FOLDER, lineage["model_sha256"])
         evaluation = from_json(Evaluation, _json(folder / EVALUATION_FILE))
         measured = firmware / MEASUREMENT_FILE
         found = from_json(Measurement, _json(measured)) if measured.exists() else None
-        origin = lineage["source"]
-        source = ModelSource(Path(), origin["format"], origin["sha256"], origin["name"])
-        data = {key: {**entry, "path": ""} for key, entry in lineage["data"].items()}
+        source = from_json(ModelSource, {**lineage["source"], "path": ""})
+        sets = {key: from_json(_DataSet, entry) for key, entry in lineage["data"].items()}
+        data = {key: {**to_json(entry), "path": ""} for key, entry in sets.items()}
+        for part in (lineage, of_board):  # what an export of it will need
+            from_json(Lineage, {"code": part["code"], "tools": part["tools"]})
+        from_json(_Engine, of_board["engine"])
         name = name or str(choice["name"])
         made = read_selection_tag(build.board, {f"selection.{build.board}": choice["selection"]})
+        if made:
+            parse_objective(made[0])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise RegistryError(
             f"the bundle describes nothing that can be registered: {e!r}",
@@ -102,6 +136,6 @@ def _note_signatures(registry: MlflowRegistry, name: str, version: str, run_id: 
 
 
 def _json(path: Path) -> Mapping[str, Any]:
-    value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    value: Mapping[str, Any] = read_json(path)
     value.items()
     return value

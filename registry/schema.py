@@ -327,6 +327,9 @@ def read_selection_tag(board: str, tags: Mapping[str, str]) -> tuple[str, Constr
         return None
     try:
         limits = json.loads(text)
-        return limits.pop("objective"), from_json(Constraints, limits)
+        objective = limits.pop("objective")
+        if not isinstance(objective, str):
+            raise TypeError(f"the objective is {objective!r}")
+        return objective, from_json(Constraints, limits)
     except (ValueError, KeyError, AttributeError, TypeError) as e:
         raise edited(f"the tag selection.{board}", e) from e

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from tinydeploy.errors import RegistryError
 from tinydeploy.registry import keys
 from tinydeploy.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE, UNLISTED, content
-from tinydeploy.store import sha256_file, write_json
+from tinydeploy.store import parse_json, read_json, sha256_file, write_json
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -83,7 +83,7 @@ def check_signature(folder: Path) -> Verdict:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("it is too large")
-        bundle = json.loads(path.read_bytes())
+        bundle = read_json(path)
         if bundle["mediaType"] != MEDIA_TYPE:
             raise ValueError(f"media type {bundle['mediaType']!r}")
         envelope = bundle["dsseEnvelope"]
@@ -96,7 +96,7 @@ def check_signature(folder: Path) -> Verdict:
             raise ValueError("it names two keys")
         if kind != PAYLOAD_TYPE:
             raise ValueError(f"payload type {kind!r}")
-        statement = json.loads(payload)
+        statement = parse_json(payload)
         signed = _signed_files(statement)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, binascii.Error) as e:
         return Verdict("invalid", f"the signature is malformed: {e}")

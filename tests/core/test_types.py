@@ -40,6 +40,24 @@ def test_unknown_fields_are_refused() -> None:
         types.from_json(types.Recipe, {"colour": 1})
 
 
+@pytest.mark.parametrize(
+    ("cls", "said"),
+    [
+        (types.Footprint, {**types.to_json(FOOTPRINT), "flash_bytes": "30"}),
+        (types.Footprint, {**types.to_json(FOOTPRINT), "flash_bytes": True}),
+        (types.Footprint, {**types.to_json(FOOTPRINT), "ram": {"arena": None}}),
+        (types.Footprint, {**types.to_json(FOOTPRINT), "code_bytes": 10**400}),
+        (types.Constraints, {"reference": 3}),
+        (types.Constraints, {"max_loss": [0.1]}),
+        (types.InputDescription, {"layout": "sideways"}),
+        (types.InputDescription, {"resize": [28, "28"]}),
+    ],
+)
+def test_values_of_another_type_are_refused(cls: type, said: dict[str, object]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        types.from_json(cls, said)
+
+
 def test_a_limit_is_a_number() -> None:
     with pytest.raises(errors.UsageError, match="max_loss is not a number"):
         types.Constraints(max_loss=float("nan"))

@@ -16,6 +16,8 @@ def without_softmax(model: Any) -> Any:
     library, last = keras_of(model), model.layers[-1]
 
     def bare(layer: Any) -> Any:
+        if layer is last and hasattr(layer, "layers"):
+            return without_softmax(layer)
         if layer is last and type(layer).__name__ == "Softmax":
             return library.layers.Activation("linear", name=layer.name)
         config = layer.get_config()

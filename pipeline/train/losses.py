@@ -12,13 +12,18 @@ from tinydeploy.errors import UsageError
 from tinydeploy.types import Task
 
 _LEAST = 1e-7
-_ROWS = 256
 """Probabilities are clipped to it before their logarithm."""
+_ROWS = 256
 
 
 def gives_probabilities(model: Any) -> bool:
-    """Whether a classifier ends in a softmax (or sigmoid); it gives logits otherwise."""
+    """Whether a classifier ends in a softmax (or sigmoid); it gives logits otherwise.
+
+    A model whose last layer is a model ends as that one does.
+    """
     last = model.layers[-1]
+    while hasattr(last, "layers"):
+        last = last.layers[-1]
     name = type(last).__name__
     activation = getattr(getattr(last, "activation", None), "__name__", "")
     return name == "Softmax" or activation in ("softmax", "sigmoid")

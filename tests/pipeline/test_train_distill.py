@@ -20,6 +20,7 @@ from tinydeploy.pipeline.source import load_source
 from tinydeploy.pipeline.train import distill
 from tinydeploy.pipeline.train.job import Job
 from tinydeploy.pipeline.train.logits import without_softmax
+from tinydeploy.pipeline.train.losses import task_loss
 from tinydeploy.pipeline.train.work import macs
 from tinydeploy.tflite import read_graph
 from tinydeploy.types import Task, Training
@@ -121,6 +122,26 @@ def test_logits_are_what_the_softmax_takes(library: str) -> None:
         )
         assert np.abs(z).max() > 1.01 or (z < 0).any()
         assert without_softmax(bare) is bare
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_a_softmax_in_a_model_that_is_the_last_layer(library: str) -> None:
+    module = pytest.importorskip(library)
+    layers = module.layers
+    head = module.Sequential([module.Input((4,)), layers.Dense(3, activation="softmax")])
+    for model in (
+        module.Sequential([module.Input((6,)), layers.Dense(4, activation="relu"), head]),
+        module.Model(inputs := module.Input((6,)), head(layers.Dense(4)(inputs))),
+    ):
+        x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+        y = np.array([0, 1, 2, 1, 0])
+        bare = without_softmax(model)
+        z = np.asarray(bare(x))
+        np.testing.assert_allclose(np.exp(z) / np.exp(z).sum(1, keepdims=True), model(x), rtol=1e-5)
+        entropy = -np.log(np.asarray(model(x))[np.arange(5), y]).mean()
+        for net in (model, bare):
+            loss = float(task_loss(net, "classify")(y, net(x)))
+            assert loss == pytest.approx(entropy, rel=1e-5)
 
 
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])

@@ -92,6 +92,7 @@ def _require_sound(training: Training, path: Path) -> None:
         "macs": (0.01, 1.0),
         "temperature": (0.1, 100.0),
         "teacher_weight": (0.0, 1.0),
+        "seed": (0, 2**32 - 1),
     }
     for key, (least, most) in limits.items():
         value = getattr(training, key)
@@ -99,7 +100,7 @@ def _require_sound(training: Training, path: Path) -> None:
             raise UsageError(
                 f"{path}: [training] {key} = {value}", hint=f"from {least:g} to {most:g}"
             )
-    if training.method == "channels" and training.macs == 1:
+    if training.method in ("channels", "slim") and training.macs == 1:
         raise UsageError(
             f"{path}: [training] macs = 1 removes no channels",
             hint="macs = 0.5 leaves half of the multiply-accumulates",

@@ -27,7 +27,7 @@ def command() -> None:
 @click.option("--epochs", type=click.IntRange(1), default=15, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=128, show_default=True)
 @click.option("--learning-rate", type=float, default=5e-3, show_default=True)
-@click.option("--seed", type=int, default=7, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=7, show_default=True)
 @options.INPUT
 @options.JSON
 def train(

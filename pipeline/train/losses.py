@@ -45,6 +45,16 @@ def require_labels(model: Any, y: np.ndarray, samples: int) -> None:
         )
 
 
+def require_targets(model: Any, targets: np.ndarray) -> None:
+    """Raises UsageError unless each target (N, ...) has as many numbers as an output."""
+    each, output = math.prod(targets.shape[1:]), math.prod(model.outputs[0].shape[1:])
+    if each != output:
+        raise UsageError(
+            f"training targets have {each} numbers a sample, the model's output has {output}",
+            hint="y holds what the model shall give, for the task anomaly x itself is that",
+        )
+
+
 def task_loss(model: Any, task: Task) -> Callable[[Any, Any], Any]:
     """The mean loss of a batch, as a function of targets and the model's outputs.
 

@@ -15,7 +15,7 @@ from tinydeploy.pipeline.convert.keras_load import load_model
 from tinydeploy.pipeline.prepare import as_float
 from tinydeploy.pipeline.train.job import Job
 from tinydeploy.pipeline.train.libraries import require_trainable, set_seed
-from tinydeploy.pipeline.train.losses import require_labels
+from tinydeploy.pipeline.train.losses import require_labels, require_targets
 from tinydeploy.pipeline.worker import read_job, report_error, report_progress
 from tinydeploy.store import write_json
 from tinydeploy.types import InputDescription, Training, from_json
@@ -37,7 +37,7 @@ def _job(folder: Path, said: dict[str, Any]) -> Job:
     y = np.load(labels, allow_pickle=False) if labels.exists() else None
     if said["task"] == "classify" and y is not None:
         require_labels(model, y, len(x))
-    return Job(
+    job = Job(
         name=said["name"],
         model=model,
         training=training,
@@ -47,6 +47,9 @@ def _job(folder: Path, said: dict[str, Any]) -> Job:
         folder=Path(said["folder"]),
         report=report_progress,
     )
+    if job.task != "classify":
+        require_targets(model, job.targets)
+    return job
 
 
 def main() -> None:

@@ -203,6 +203,16 @@ def test_labels_that_are_no_classes_of_the_model(
     assert "from 0 to 2" in caught.value.hint
 
 
+def test_targets_that_are_not_what_the_model_gives(keras_file: Path, recipe_file: Path) -> None:
+    x = samples().x.astype(np.float32)
+    pairs = make_dataset(x, np.zeros((len(x), 2)), (), Path("pairs.npz"))
+    recipe = load_recipe(recipe_file)
+    for data, task, count in ((pairs, "regress", 2), (pairs, "anomaly", 6)):
+        message = f"{count} numbers a sample, the model's output has 3"
+        with pytest.raises(UnsupportedModelError, match=message):
+            trained(load_source(keras_file), recipe, data, None, task, print)  # type: ignore[arg-type]
+
+
 def test_what_it_needs(keras_file: Path, recipe_file: Path, tmp_path: Path) -> None:
     source, recipe = load_source(keras_file), load_recipe(recipe_file)
     out = tmp_path / "out"
@@ -229,6 +239,8 @@ def test_what_it_needs(keras_file: Path, recipe_file: Path, tmp_path: Path) -> N
         ("epochs = 3", "epochs = 0", "epochs = 0"),
         ("batch = 16", "macs = 1.5", "macs = 1.5"),
         ("batch = 16", "bach = 16", "unknown key"),
+        ("batch = 16", "seed = -1", "seed = -1"),
+        ('"tune"', '"slim"', "macs = 1 removes no channels"),
     ],
 )
 def test_settings_that_make_no_sense(recipe_file: Path, old: str, new: str, message: str) -> None:

@@ -31,6 +31,7 @@ from tinydeploy.pipeline.search_space import (
     usual,
 )
 from tinydeploy.pipeline.search_training import with_training
+from tinydeploy.pipeline.sets import APART
 from tinydeploy.pipeline.train import OutOfTimeError, require_training_set
 from tinydeploy.store import sha256_json
 from tinydeploy.types import (
@@ -90,6 +91,9 @@ class BoardSearch:
         if self.trains:
             require_training_set("search", self.flow.sets.training, config.task)
         self.origins = {origin.name: origin for origin in origins}
+        for origin in origins:
+            if origin.net and origin.net.training_sha256 == self.flow.validation.sha256:
+                raise UsageError(f"{origin.path} was trained on the validation set", hint=APART)
         self.trials: list[Trial] = []
         self.variants: dict[str, Variant] = {}
         self.costs = promising(self.all_costs())

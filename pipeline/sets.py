@@ -10,6 +10,8 @@ from tinydeploy.config import Config
 from tinydeploy.errors import UsageError
 from tinydeploy.pipeline.data import Dataset, load_dataset
 
+APART = "what was learned by heart looks good: keep other samples to judge by"
+
 
 @dataclass(frozen=True, eq=False)
 class Sets:
@@ -41,7 +43,7 @@ class Sets:
 def load_sets(config: Config) -> Sets:
     """The sets of a configuration, images resized as the input is described; not its test set.
 
-    Raises UsageError for what cannot be used, and for training on the validation set.
+    Raises UsageError for what cannot be used, and for training on the validation or the test set.
     """
 
     def load(path: Path | None) -> Dataset | None:
@@ -50,9 +52,8 @@ def load_sets(config: Config) -> Sets:
     data = config.data
     validation = load_dataset(data.validation, description=config.input)
     sets = Sets(validation, load(data.calibration), load(data.training))
-    if sets.training and sets.training.sha256 == validation.sha256:
-        raise UsageError(
-            f"{sets.training.path} is the validation set as well",
-            hint="what was learned by heart looks good: keep other samples for validation",
-        )
+    if sets.training:
+        for what, other in (("validation", validation), ("test", load(data.test))):
+            if other and sets.training.sha256 == other.sha256:
+                raise UsageError(f"{sets.training.path} is the {what} set as well", hint=APART)
     return sets

@@ -118,6 +118,7 @@ class Net:
     sha256: str
     choice: Choice
     macs: int
+    training_sha256: str
 
     @property
     def name(self) -> str:
@@ -137,8 +138,9 @@ class Net:
 def nets_of(path: Path) -> tuple[Net, ...]:
     """All nets of a supernet, those with fewest multiply-accumulates first; none is made yet."""
     about, sha256 = read_about(path), sha256_file(path)
+    learned = about.training_sha256
     found = [
-        Net(path, sha256, c, macs(about.space, c, about.shape, about.classes))
+        Net(path, sha256, c, macs(about.space, c, about.shape, about.classes), learned)
         for c in about.space.choices()
     ]
     return tuple(sorted(found, key=lambda n: (n.macs, n.choice)))

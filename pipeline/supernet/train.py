@@ -60,7 +60,7 @@ def train(job: Job, space: Space, classes: int) -> tuple[Weights, dict[Choice, W
 
 
 def _rate(job: Job) -> Any:
-    """A warm-up, then half a cosine down to a hundredth."""
+    """A warm-up from a tenth of the learning rate, then half a cosine down to a tenth."""
     training = job.training
     steps = training.epochs * max(1, len(job.x) // training.batch)
     warm = max(1, int(WARM_UP * steps))

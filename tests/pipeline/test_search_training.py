@@ -15,14 +15,16 @@ from training_runs import images
 from tinydeploy.cli import wiring
 from tinydeploy.config import Config, DataConfig, LimitsConfig
 from tinydeploy.errors import UsageError
-from tinydeploy.pipeline.data import Dataset
+from tinydeploy.pipeline.data import Dataset, load_dataset
 from tinydeploy.pipeline.recipe import load_recipe
 from tinydeploy.pipeline.search import SEED, Budget, search
 from tinydeploy.pipeline.search_board import BoardSearch, Trial
-from tinydeploy.pipeline.search_sources import origins_of
+from tinydeploy.pipeline.search_sources import Origin, origins_of
 from tinydeploy.pipeline.search_space import SourceCost, promising, recipe_of, usual
 from tinydeploy.pipeline.search_training import short_name, trainings, with_training
 from tinydeploy.pipeline.source import load_source
+from tinydeploy.pipeline.supernet import Net
+from tinydeploy.pipeline.supernet.space import Choice
 from tinydeploy.pipeline.train.libraries import save
 from tinydeploy.pipeline.train.uniform import uniform
 
@@ -208,6 +210,20 @@ def test_a_training_without_time_left_is_gone_on_with_and_is_done_once(config: C
     origin = board.origin(settings)
     board.flow.convert(origin.source, with_training(settings, origin.training))
     assert said == ["convert  net distill50-float32"]
+
+
+def test_nothing_is_judged_by_what_it_was_trained_on(config: Config) -> None:
+    for what in ("validation", "test"):
+        learned = replace(config.data, **{what: config.data.training})
+        with pytest.raises(UsageError, match=rf"training\.npz is the {what} set as well"):
+            board_of(replace(config, data=learned))
+    seen = load_dataset(config.data.validation).sha256
+    net = Net(Path("n.supernet"), "", Choice(1, 1, 3), 1, seen)
+    (device,) = wiring.devices(config.devices).values()
+    tools = wiring.tools(config, wiring.registry(config.registry))
+    origin = Origin("n", net.supernet, "", {"source": "n"}, net)
+    with pytest.raises(UsageError, match=r"n\.supernet was trained on the validation set"):
+        BoardSearch(config, device, tools, [origin], FEW, print)
 
 
 def test_what_it_needs(config: Config, root: Path, tmp_path: Path) -> None:

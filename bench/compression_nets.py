@@ -23,7 +23,7 @@ SEPARABLE = {
 LARGE = ("cnn", "resnet8", "mobile")
 SMALL = ("small-1", "small-2", "small-3")
 NAMES = (*LARGE, "near-100k", *SMALL)
-EPOCHS = {"cnn": 4, "resnet8": 4}  # 4 of the others as well
+EPOCHS = 4
 
 
 def cnn(normalization: type) -> Any:
@@ -74,9 +74,8 @@ def trained(folder: Path, names: tuple[str, ...], progress: Callable[[str], None
     x, y = data.load(data.DEBIAN, "train")
     for name in missing:
         progress(f"training {name}")
-        epochs = EPOCHS.get(name, 4)
         stem, blocks = SEPARABLE.get(name, (0, ()))
-        net = train.Net(stem=stem, blocks=blocks, epochs=epochs, shift=0)
+        net = train.Net(stem=stem, blocks=blocks, epochs=EPOCHS, shift=0)
         build = {"cnn": cnn, "resnet8": resnet8}.get(name)
         model = train.train(net, name, x[data.TRAINING], y[data.TRAINING], build)
         model.save(folder / f"{name}.keras")

@@ -80,7 +80,7 @@ def grid(config: Config) -> list[dict[str, Any]]:
             value = flow.evaluate(artifact, flow.validation, "validation", host).value
             on_test = flow.evaluate(artifact, test, "test", host).value
             graph = tflite.read_graph(artifact.path)
-            board = flow.on_board(name, artifact, graph, device, host)
+            board = flow.on_board(artifact, graph, device, host)
         finally:
             host.close()
         build, measured = board.build, board.measurement

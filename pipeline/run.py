@@ -162,7 +162,7 @@ class Flow:
             self.evaluate, artifact, self.validation, "validation", host
         )
         pending.boards = [
-            pool.submit(self.on_board, pending.name, artifact, graph, device, host)
+            pool.submit(self.on_board, artifact, graph, device, host)
             for device in self.devices.values()
         ]
         return pending
@@ -227,7 +227,7 @@ class Flow:
 
     # ------------------------------------------------------------ one variant on one board
     def on_board(
-        self, name: str, artifact: Artifact, graph: Graph, device: DeviceProfile, host: HostBuild
+        self, artifact: Artifact, graph: Graph, device: DeviceProfile, host: HostBuild
     ) -> BoardResult:
         """Build, check the size, run with real inputs, compare."""
         build: Build | None = None

@@ -318,7 +318,7 @@ class BoardSearch:
             validation = self.flow.validation
             evaluation = self.flow.evaluate(artifact, validation, "validation", host)
             graph = tflite.read_graph(artifact.path)
-            board = self.flow.on_board(variant, artifact, graph, self.device, host)
+            board = self.flow.on_board(artifact, graph, self.device, host)
         finally:
             host.close()
         made = sha256_json(to_json(recipe))

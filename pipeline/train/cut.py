@@ -105,7 +105,7 @@ def _settings(part: Part, stays: np.ndarray) -> dict[str, Any]:
 
 
 def _require_possible(found: Layout, keep: Mapping[str, np.ndarray]) -> None:
-    sizes = {c.producers[0]: len(c.classes) for c in found.components}
+    sizes = {c.name: c.size for c in found.components}
     for name, indices in keep.items():
         if name not in sizes:
             raise ValueError(f"no group of channels is called {name!r}")

@@ -77,10 +77,23 @@ class Work:
 
 @dataclass(frozen=True)
 class Component:
-    """Layers that share classes of channels; `classes` in the order of the first ones' channels."""
+    """A group of channels that can only be removed together from the layers `producers`.
+
+    `classes` are those of its channels, in the order of the first layer's outputs.
+    """
 
     producers: tuple[str, ...]
     classes: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """What the group is called: the first of the layers."""
+        return self.producers[0]
+
+    @property
+    def size(self) -> int:
+        """How many channels it has."""
+        return len(self.classes)
 
 
 @dataclass(frozen=True)
@@ -315,7 +328,7 @@ def _components(walk: _Walk) -> list[Component]:
         names.sort(key=order.index)
         order_of_first = list(dict.fromkeys(members[names[0]]))
         components.append(Component(tuple(names), np.array(order_of_first)))
-    return sorted(components, key=lambda c: order.index(c.producers[0]))
+    return sorted(components, key=lambda c: order.index(c.name))
 
 
 def _channels(shape: Shape) -> int:

@@ -75,7 +75,7 @@ def masked(model: Any) -> Masked:
     copy = keras_of(model).models.clone_model(model, clone_function=with_mask)
     copy.set_weights(model.get_weights())
     finalize(copy)
-    order = {c.producers[0]: np.arange(len(c.classes)) for c in found.components}
+    order = {c.name: np.arange(c.size) for c in found.components}
     return Masked(copy, found, stays, order)
 
 
@@ -111,7 +111,5 @@ def ranked(net: Masked, loss_of: Callable[[Any, Any], Any], x: np.ndarray, y: np
     for start in range(0, min(len(x), _SAMPLES), _BATCH):
         rows = slice(start, start + _BATCH)
         needed += np.square(slope(x[rows], y[rows]).numpy().astype(np.float64))
-    order = {
-        c.producers[0]: np.argsort(-needed[c.classes], kind="stable") for c in net.layout.components
-    }
+    order = {c.name: np.argsort(-needed[c.classes], kind="stable") for c in net.layout.components}
     return Masked(net.model, net.layout, net.stays, order)

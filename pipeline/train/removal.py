@@ -21,12 +21,12 @@ on a Cortex-M4 a depthwise layer of 9 channels takes three times the instruction
 
 def floors(found: Layout) -> dict[str, int]:
     """How many channels of each group stay at least."""
-    return {c.producers[0]: _floor(len(c.classes)) for c in found.components}
+    return {c.name: _floor(c.size) for c in found.components}
 
 
 def narrowest(found: Layout) -> dict[str, int]:
     """How many channels of each group `narrowed` keeps at least."""
-    sizes = {c.producers[0]: len(c.classes) for c in found.components}
+    sizes = {c.name: c.size for c in found.components}
     return {name: MULTIPLE if size >= WIDE else 1 for name, size in sizes.items()}
 
 
@@ -45,12 +45,12 @@ def least_important(
     says, so more than `limit` may be left if that cannot be reached.
     """
     stays = alive(found, {})
-    wide = {c.producers[0] for c in found.components if least[c.producers[0]] >= MULTIPLE}
+    wide = {c.name for c in found.components if least[c.name] >= MULTIPLE}
     now = macs_of(found, stays)
     while now > limit:
         best: tuple[float, int, np.ndarray] | None = None
         for component in found.components:
-            name = component.producers[0]
+            name = component.name
             left = component.classes[stays[component.classes]]
             count = 1
             if name in wide:
@@ -77,7 +77,7 @@ def narrowed(found: Layout, importance: np.ndarray, limit: float) -> dict[str, n
     Of each group its most important ones are kept, at least one; in groups of `WIDE` the share is
     rounded to a multiple of `MULTIPLE`.
     """
-    sizes = [len(c.classes) for c in found.components]
+    sizes = [c.size for c in found.components]
     shares = sorted({k / n / 2 for n in sizes for k in range(1, 2 * n + 1)})
     low, high = 0, len(shares) - 1  # shares[low] is taken if nothing above it fits
     while low < high:
@@ -92,7 +92,7 @@ def narrowed(found: Layout, importance: np.ndarray, limit: float) -> dict[str, n
 def _most_important(found: Layout, importance: np.ndarray, share: float) -> np.ndarray:
     stays = alive(found, {})
     for component in found.components:
-        size = len(component.classes)
+        size = component.size
         unit = MULTIPLE if size >= WIDE else 1
         count = min(size, max(unit, round(share * size / unit) * unit))
         order = np.argsort(-importance[component.classes], kind="stable")
@@ -101,7 +101,7 @@ def _most_important(found: Layout, importance: np.ndarray, share: float) -> np.n
 
 
 def _kept(found: Layout, stays: np.ndarray) -> dict[str, np.ndarray]:
-    return {c.producers[0]: np.flatnonzero(stays[c.classes]) for c in found.components}
+    return {c.name: np.flatnonzero(stays[c.classes]) for c in found.components}
 
 
 def require_removable(found: Layout, share: float, least: Mapping[str, int], whole: int) -> None:
@@ -123,5 +123,5 @@ def require_removable(found: Layout, share: float, least: Mapping[str, int], who
 
 
 def _names(components: tuple[Component, ...]) -> str:
-    names = [c.producers[0] for c in components]
+    names = [c.name for c in components]
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

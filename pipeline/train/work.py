@@ -39,7 +39,7 @@ def alive(found: Layout, keep: Mapping[str, np.ndarray]) -> np.ndarray:
         top = max(top, *(int(a.max(initial=0)) for a in (part.ins, part.outs)))
     stays = np.ones(top + 1, bool)
     for component in found.components:
-        if component.producers[0] in keep:
+        if component.name in keep:
             stays[component.classes] = False
-            stays[component.classes[keep[component.producers[0]]]] = True
+            stays[component.classes[keep[component.name]]] = True
     return stays

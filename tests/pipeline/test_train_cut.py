@@ -11,7 +11,6 @@ import pytest
 
 from tinydeploy.errors import UnsupportedModelError
 from tinydeploy.pipeline.convert.tf_function import frozen
-from tinydeploy.pipeline.train.channel_groups import channel_groups
 from tinydeploy.pipeline.train.cut import axes_of, cut
 from tinydeploy.pipeline.train.layout import PRODUCERS, layout
 from tinydeploy.pipeline.train.work import alive, macs
@@ -76,7 +75,7 @@ def randomized(model: Any, rng: np.random.Generator) -> Any:
 def choices(model: Any, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return {
         g.name: np.sort(rng.choice(g.size, rng.integers(1, g.size + 1), replace=False))
-        for g in channel_groups(model)
+        for g in layout(model).components
     }
 
 
@@ -171,7 +170,7 @@ def test_sequential_models_and_reshapes(name: str) -> None:
             L.Dense(2),
         ]
     )
-    groups = channel_groups(model)
+    groups = layout(model).components
     # Permute moves the second convolution's channels away from the last axis: they stay.
     assert [(g.name, g.size) for g in groups] == [("first", 5), ("third", 3)]
     rng = np.random.default_rng(3)
@@ -194,7 +193,7 @@ def test_what_meets_in_an_add_is_one_group_and_what_meets_an_output_or_input_non
     z = L.Add()([L.Conv2D(3, 1, name="like_input")(x), inputs])
     z = L.GlobalAveragePooling2D()(z)
     model = k.Model(inputs, [L.Dense(2, name="out")(z), L.Flatten()(L.Conv2D(2, 1, name="c")(x))])
-    assert [(g.name, g.size, g.producers) for g in channel_groups(model)] == [
+    assert [(g.name, g.size, g.producers) for g in layout(model).components] == [
         ("a", 6, ("a", "b")),
         ("inner", 4, ("inner",)),
     ]
@@ -215,7 +214,7 @@ def test_layers_that_are_not_known_keep_their_channels_whole(name: str) -> None:
     x = L.Concatenate()([shared(L.Dense(3)(free)), shared(L.Dense(3)(free))])
     inner = L.Conv2D(4, 1, groups=2, name="grouped")(L.Reshape((1, 1, 10))(x))
     model = k.Model(inputs, L.Dense(2)(L.Flatten()(inner)))
-    assert [g.name for g in channel_groups(model)] == ["free"]
+    assert [g.name for g in layout(model).components] == ["free"]
     check_cut(randomized(model, rng), {"free": np.array([1, 2, 5])}, rng)
 
 
@@ -236,7 +235,7 @@ def test_a_subclassed_model_and_impossible_choices_are_refused() -> None:
             return x
 
     with pytest.raises(UnsupportedModelError, match="neither a functional nor a sequential"):
-        channel_groups(Own(name="own"))
+        layout(Own(name="own"))
     model = k.Sequential([k.Input((4,)), k.layers.Dense(5, name="d"), k.layers.Dense(2)])
     for keep in ({"e": [0]}, {"d": []}, {"d": [1, 0]}, {"d": [5]}, {"d": [-1, 0]}):
         with pytest.raises(ValueError, match="channels"):

@@ -104,7 +104,9 @@ def moved(
     view: View, board: str, version: VersionRecord, record: BoardRecord, what: str, *, pin: bool
 ) -> Changes:
     """From what `view` shows to `version`, by its run `record`, being the champion of a board."""
-    run_tags = {record.run_id: choice_tags(SELECTED, f"{what} by hand", record.pareto)}
+    chosen = choice_tags(SELECTED, f"{what} by hand", record.pareto)
+    told = choice_tags(record.selection, record.reason, record.pareto)
+    run_tags = {} if chosen == told else {record.run_id: chosen}
     version_tags: dict[tuple[str, str], str | None] = {}
     for v in view.versions:
         present = v.selected.get(board)
@@ -119,7 +121,9 @@ def moved(
     return Changes(
         run_tags=run_tags,
         version_tags=version_tags,
-        model_tags={f"{PINNED}.{board}": version.version} if pin else {},
+        model_tags={f"{PINNED}.{board}": version.version}
+        if pin and view.pins.get(board) != version.version
+        else {},
         aliases=_aliases(
             view, board, version.version, None if challenger == version.version else challenger
         ),

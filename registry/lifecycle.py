@@ -78,7 +78,7 @@ class Lifecycle:
                     hint="pin the board and select, or name a version with --version",
                 )
             decision.version = target
-            return self._move(view, board, target, "promoted", note, pin=board in view.pins)
+            return self._move(view, board, target, "promoted", note)
 
     def pin(self, name: str, board: str, version: str | None = None, note: str = "") -> Moved:
         """Keep the champion, or make `version` the champion and keep it, whatever is selected."""
@@ -197,24 +197,33 @@ class Lifecycle:
         return history.events(self.registry.database, name, board)
 
     def _move(
-        self, view: View, board: str, target: str, what: str, note: str, *, pin: bool
+        self, view: View, board: str, target: str, what: str, note: str, *, pin: bool = False
     ) -> Moved:
+        """Make a version the champion; pinned if asked for, or if the board is.
+
+        `view` is what the decision was made on. Others may have moved the board since.
+        """
         version = self.registry.get(view.name, target)
-        record = _record(view, version, board)
-        event = Event(
-            board, what, version.version, version.variant, record.run_id, record.build_id, note
-        )
+        _record(view, version, board)  # before anything is opened or waited for
         with self.registry.place.locked() as client:
             writer = Writer(client, self.registry.place, view.name)
+            view = self.registry.view(view.name)
+            record = _record(view, version, board)
+            pin = pin or board in view.pins
             wanted: Changes = moved(view, board, version, record, what, pin=pin)
             wanted.prepare(writer)
+            event = Event(
+                board, what, version.version, version.variant, record.run_id, record.build_id, note
+            )
             history.append_once(writer, event)
             wanted.point(writer)
-            # Texts for the UI: whoever writes next brings them up to date as well.
+            # What others wrote at the same moment, then texts for the UI: whoever writes next
+            # brings both up to date as well.
             with (
                 contextlib.suppress(UnreachableError),
                 translated(self.registry.database.path),
             ):
+                self._settle(writer, version, board, what, pin=pin)
                 self.registry.describe(writer, self.registry.view(view.name))
         return Moved(
             view.name,
@@ -225,6 +234,19 @@ class Lifecycle:
             record.run_id,
             pin,
         )
+
+    def _settle(
+        self, writer: Writer, version: VersionRecord, board: str, what: str, *, pin: bool
+    ) -> None:
+        """Of several who move a board at once on a server the last one to write the alias is left
+        with what the others wrote: two versions that say that they are chosen, another pin.
+        """
+        if self.registry.place.exclusive:
+            return
+        now = self.registry.view(version.name)
+        if now.aliases.get(board) == version.version:
+            record, pin = _record(now, version, board), pin or board in now.pins
+            moved(now, board, version, record, what, pin=pin).apply(writer)
 
 
 def _record(view: View, version: VersionRecord, board: str) -> BoardRecord:

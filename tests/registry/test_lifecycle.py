@@ -182,6 +182,27 @@ def test_by_command(life: Lifecycle, capsys: Any) -> None:
     assert dataclasses.asdict(events[1])["variant"] == "net-float32"
 
 
+def test_another_moves_the_board_before_the_lock_is_had(
+    life: Lifecycle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = life.registry.place
+    other = Lifecycle(MlflowRegistry(place.folder.parent))
+    locked = place.locked
+
+    def later() -> Any:
+        monkeypatch.setattr(place, "locked", locked)
+        other.pin("family", BOARD, "3")
+        return locked()
+
+    monkeypatch.setattr(place, "locked", later)
+    result = life.promote("family", BOARD, "1")
+    assert (result.before, result.version, result.pinned) == ("3", "1", True)
+    view = life.registry.view("family")
+    assert (view.aliases, view.pins) == ({BOARD: "1"}, {BOARD: "1"})
+    assert [v.version for v in view.versions if BOARD in v.selected] == ["1"]
+    assert states(life.registry) == {"1": "selected", "2": "rejected", "3": "rejected"}
+
+
 @pytest.mark.parametrize("version", ["02", "\u0662", "0", "-2", "9" * 30])
 def test_a_version_has_one_spelling(life: Lifecycle, version: str) -> None:
     for verb in (life.promote, life.pin, life.rollback):

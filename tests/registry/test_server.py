@@ -22,6 +22,8 @@ from tinydeploy.cli.main import run
 from tinydeploy.config import default_registry
 from tinydeploy.errors import RegistryError, UnreachableError
 from tinydeploy.registry import garbage
+from tinydeploy.registry.choice import Changes
+from tinydeploy.registry.lifecycle import Lifecycle
 from tinydeploy.registry.mlflow import MlflowRegistry
 from tinydeploy.registry.outbox import Outbox, outboxes
 from tinydeploy.registry.queueing import QueueingRegistry
@@ -247,6 +249,27 @@ def test_eight_at_once_lose_nothing(url: str, tmp_path: Path) -> None:
     assert sorted(after["versions"]) == [f"int8-{i}" for i in range(1, 9)]
     assert after["records"] == 8
     assert len(after["runs"]) == 16 and all("FINISHED" in r for r in after["runs"])
+
+
+def test_who_moves_a_board_at_once_leaves_one_choice(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = QueueingRegistry(url), QueueingRegistry(url)
+    registered(mine, tmp_path, "float32", "int8", "int16x8")
+    mine.select("family", choose(mine, "net-float32"))
+    point = Changes.point
+
+    def later(self: Changes, writer: Any) -> None:
+        monkeypatch.setattr(Changes, "point", point)
+        Lifecycle(other).pin("family", BOARD, "3")
+        point(self, writer)
+
+    monkeypatch.setattr(Changes, "point", later)
+    Lifecycle(mine).promote("family", BOARD, "2")
+    view = other.view("family")
+    assert (view.aliases, view.pins) == ({BOARD: "2"}, {BOARD: "2"})
+    assert [v.version for v in view.versions if BOARD in v.selected] == ["2"]
+    assert [r.selection for r in view.records].count("selected") == 1
 
 
 def test_who_evaluates_one_version_at_once_mixes_nothing(url: str, tmp_path: Path) -> None:

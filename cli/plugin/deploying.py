@@ -63,7 +63,8 @@ def deploy(
     signed = signatures_required(truth(config.get("require_signature", False)))
     root = registry_of(config)
     store = wiring.registry(root)
-    profiles = [Path(config["profiles"])] if config.get("profiles") else []
+    own_boards = str(Path(config["profiles"]).resolve()) if config.get("profiles") else ""
+    profiles = _folders(own_boards)
     model, version, alias = store.locate(model_uri)
     if not version:
         raise UsageError(f"{model_uri!r} names no version", hint="write models:/NAME@BOARD")
@@ -97,6 +98,7 @@ def deploy(
             created=created or now,
             updated=now,
             proof=proof,
+            profiles=own_boards,
         )
         state.write(state.state_folder() / name, made, build.directory)
     life = wiring.lifecycle(root)
@@ -173,7 +175,7 @@ def predict(deployment: Deployment, given: Any) -> dict[str, np.ndarray]:
             f"the firmware kept for {deployment.name} is not what was deployed",
             hint="update the deployment",
         )
-    device = wiring.devices([build.board])[build.board]
+    device = wiring.devices([build.board], _folders(deployment.profiles))[build.board]
     graph = read_graph(build.model_path)
     tensors = [graph.tensors[i] for i in graph.inputs]
     described = deployment.input if len(tensors) == 1 else None
@@ -257,6 +259,10 @@ def _firmware(
         engine=str(config.get("engine", "aot")),
         optimize=str(config.get("optimize", "balanced")),
     )
+
+
+def _folders(profiles: str) -> list[Path]:
+    return [Path(profiles)] if profiles else []
 
 
 def _samples(config: Mapping[str, Any]) -> int:

@@ -26,7 +26,8 @@ def update(name: str, model_uri: str | None, config: Mapping[str, Any]) -> dict[
     """Deploy another model, or the same again; on failure the old one stays."""
     with state.locked(name):
         old = state.read(name)
-        settings = {"board": old.board, "registry": old.registry, **config}
+        kept = {"board": old.board, "registry": old.registry, "profiles": old.profiles}
+        settings = {**kept, "require_signature": old.signed, **config}
         made = deploying.deploy(name, old.target, model_uri or old.model_uri, settings, old.created)
         return _told(made)
 

@@ -31,7 +31,11 @@ _LOCK_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Deployment:
-    """One model on one board. Times are seconds since 1970; `proof` holds what the board did."""
+    """One model on one board. Times are seconds since 1970; `proof` holds what the board did.
+
+    `profiles` is the folder with the board's file, "" for one that is shipped; `signed` says that a
+    signature was required.
+    """
 
     name: str
     target: str
@@ -52,6 +56,7 @@ class Deployment:
     input: InputDescription | None = None
     proof: Mapping[str, Any] = field(default_factory=dict)
     flavor: str = "tinydeploy"
+    profiles: str = ""
 
 
 def state_folder() -> Path:

@@ -102,6 +102,29 @@ def test_the_life_of_a_deployment(here: Path, released: Path) -> None:
 
 
 @pytest.mark.qemu
+def test_a_board_of_ones_own_and_a_signature_stay_demanded(here: Path, root: Path) -> None:
+    shipped = root / "devices" / "profiles" / f"{BOARD}.toml"
+    (here / "boards").mkdir()
+    (here / "boards" / "mine.toml").write_text(shipped.read_text())
+    options = ("-C", f"profiles={here / 'boards'}", "-C", "samples=1")
+    mlflow("create", "-t", "tinydeploy:/mine", "-m", "models:/kws/1", "--name", "own", *options)
+    (here / "x.json").write_text(json.dumps(own_inputs().reshape(2, -1).tolist()))
+    named = ("-t", "tinydeploy", "--name", "own")
+    mlflow("predict", *named, "-I", here / "x.json")
+    mlflow("update", *named, "-C", "samples=2")
+    made = state.read("own")
+    assert made.proof["outputs_compared"] == 2
+
+    demanded = dataclasses.replace(made, signed=True)
+    (here / "firmware").symlink_to(state.firmware_of("own"))
+    state.write(state.state_folder() / "own", demanded, here / "firmware")
+    assert "there is no signature" in mlflow("update", *named, code=7)
+    assert state.read("own") == demanded
+    mlflow("update", *named, "-C", "require_signature=false", "-C", "samples=1")
+    assert not state.read("own").signed
+
+
+@pytest.mark.qemu
 def test_run_local_takes_an_emulator(here: Path) -> None:
     said = mlflow("run-local", "-t", "tinydeploy:/", "-m", URI, "--name", "trial")
     assert f"kws version 1 runs on {BOARD}: 3 of 3 outputs equal" in said

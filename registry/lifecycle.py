@@ -31,6 +31,8 @@ from tinydeploy.registry.writer import Writer
 if TYPE_CHECKING:
     from tinydeploy.registry.mlflow import MlflowRegistry
 
+_MEANWHILE = ". A board can be flashed meanwhile: `tinydeploy flash BUNDLE`, or a folder of `build`"
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -136,10 +138,11 @@ class Lifecycle:
                 self.registry.send_first()
                 yield decision
         except UnreachableError as e:
+            meanwhile = "" if verb == "unpin" else _MEANWHILE
             raise UnreachableError(
                 e.message,
                 hint=f"when it answers again: `{decision.again}`. It is not kept in an outbox; "
-                "what is done stays, the rest is done then",
+                f"what is done stays, the rest is done then{meanwhile}",
             ) from e
 
     def flashed(

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinydeploy.cli.render import table
 from tinydeploy.config import Config, LimitsConfig
+from tinydeploy.errors import DeviceError, NoSufficientVariantError
 from tinydeploy.pipeline import evidence
 from tinydeploy.pipeline.columns import EPSILON
 from tinydeploy.pipeline.deployment import Deployment
@@ -169,6 +170,20 @@ def next_steps(result: Deployment, config: Config) -> str:
             "  tinydeploy flash fw    # put it on a BOARD of `tinydeploy devices list`",
         ]
     )
+
+
+def require_success(result: Deployment) -> None:
+    """Raises DeviceError if a board failed, NoSufficientVariantError if one has no variant."""
+    if result.failures:
+        raise DeviceError(
+            f"{len(result.failures)} of the variants failed on a board: {result.failures[0]}",
+            hint="the others are registered; run again to retry only what failed",
+        )
+    if lacking := [s.board for s in result.selections if not s.chosen]:
+        raise NoSufficientVariantError(
+            f"no variant is sufficient on {', '.join(lacking)}",
+            hint="the table says why for each; loosen [limits], add sources or recipes",
+        )
 
 
 def summary(result: Deployment) -> dict[str, Any]:

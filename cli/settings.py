@@ -45,7 +45,10 @@ def settings_of(path: Path | None, given: dict[str, Any]) -> Config:
                 f"{option} is missing", hint="or write a tinydeploy.toml: see the README"
             )
     if "validation" not in data:
-        raise UsageError("--validation is missing", hint="labelled data: an .npz with x and y")
+        raise UsageError(
+            "labelled data are missing",
+            hint="--validation FILE (search: --data FILE), an .npz with x and y",
+        )
     given.setdefault("name", as_name(given["sources"][0].stem))
     given.setdefault("registry", default_registry(Path()))
     return Config(data=DataConfig(**data), limits=LimitsConfig(**limits), **given)

@@ -23,6 +23,7 @@ from tinydeploy.pipeline.search_board import BoardSearch, Trial
 from tinydeploy.pipeline.search_sources import origins_of
 from tinydeploy.pipeline.search_space import SourceCost, settings_for
 from tinydeploy.pipeline.search_training import EPOCHS, trainings
+from tinydeploy.pipeline.study import held
 from tinydeploy.types import DeviceProfile
 
 SEED = 7
@@ -90,11 +91,15 @@ def search(
     spaces = {}
     # Boards share the time; what one does not use is left to those after it.
     end = time.monotonic() + 60 * budget.minutes
-    for number, device in enumerate(devices.values()):
-        left = (end - time.monotonic()) / (len(devices) - number)
-        board = BoardSearch(config, device, tools, origins, values, progress)
-        spaces[device.name] = tuple(board.costs)
-        board.run(optuna, study, time.monotonic() + left, budget.trials, seed)
+    # A board that nothing fits is told before time is spent on the others.
+    searches = [
+        BoardSearch(config, device, tools, origins, values, progress) for device in devices.values()
+    ]
+    for number, board in enumerate(searches):
+        left = (end - time.monotonic()) / (len(searches) - number)
+        spaces[board.device.name] = tuple(board.costs)
+        with held(study):
+            board.run(optuna, study, time.monotonic() + left, budget.trials, seed)
         trials += board.trials
         for name, variant in board.variants.items():
             known = variants.get(name)

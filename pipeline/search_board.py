@@ -32,6 +32,7 @@ from tinydeploy.pipeline.search_space import (
 )
 from tinydeploy.pipeline.search_training import with_training
 from tinydeploy.pipeline.sets import APART
+from tinydeploy.pipeline.study import opened
 from tinydeploy.pipeline.train import OutOfTimeError, require_training_set
 from tinydeploy.store import sha256_json
 from tinydeploy.types import (
@@ -188,16 +189,15 @@ class BoardSearch:
         }
         if self.trains and self.flow.sets.training:
             identity["training"] = self.flow.sets.training.sha256
-        path.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():  # multivariate and group: "experimental"
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.TPESampler(
                 seed=seed, multivariate=True, group=True, n_startup_trials=4
             )
-        study = optuna.create_study(
+        study = opened(
+            optuna,
+            path,
             study_name=f"{self.flow.config.name}-{self.device.name}-{sha256_json(identity)[:12]}",
-            storage=f"sqlite:///{path}",
-            load_if_exists=True,
             directions=[
                 "maximize" if HIGHER_IS_BETTER[self.flow.metric] else "minimize",
                 "minimize", "minimize", "minimize",

@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from tinydeploy.cli import options
-from tinydeploy.cli.deploy_report import report, summary
+from tinydeploy.cli.deploy_report import report, require_success, summary
 from tinydeploy.cli.render import print_json
 from tinydeploy.cli.settings import settings_of
-from tinydeploy.errors import DeviceError, NoSufficientVariantError
 
 
 def _path(name: str, text: str, multiple: bool = False) -> Any:
@@ -65,13 +64,4 @@ def command(config: Path | None, profile: bool, as_json: bool, **given: Any) -> 
                 f"{settings.name}/{s.chosen.version}", settings.registry, settings.profiles,
                 board=s.board, tflm_lib=settings.tflm_lib,
             )  # fmt: skip
-    if result.failures:
-        raise DeviceError(
-            f"{len(result.failures)} of the variants failed on a board: {result.failures[0]}",
-            hint="the others are registered; run again to retry only what failed",
-        )
-    if lacking := [s.board for s in result.selections if not s.chosen]:
-        raise NoSufficientVariantError(
-            f"no variant is sufficient on {', '.join(lacking)}",
-            hint="the table says why for each; loosen [limits], add sources or recipes",
-        )
+    require_success(result)

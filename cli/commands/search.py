@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tinydeploy.cli import options
-from tinydeploy.cli.deploy_report import report, summary
+from tinydeploy.cli.deploy_report import report, require_success, summary
 from tinydeploy.cli.render import print_json, table
 from tinydeploy.cli.settings import settings_of
+from tinydeploy.errors import UsageError
 from tinydeploy.types import to_json
+
+if TYPE_CHECKING:
+    from tinydeploy.pipeline.search import SearchResult
 
 
 @click.command()
@@ -28,7 +33,8 @@ from tinydeploy.types import to_json
               help="Labelled data: Keras sources are tried trained on it as well.")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), default=3, show_default=True,
               help="Of each training.")  # fmt: skip
-@click.option("--budget-minutes", type=float, default=10.0, show_default=True, metavar="N")
+@click.option("--budget-minutes", type=click.FloatRange(0, min_open=True), default=10.0,
+              show_default=True, metavar="N")  # fmt: skip
 @click.option("--trials", type=click.IntRange(1), default=30, show_default=True,
               help="At most so many variants a board, those of earlier runs included.")  # fmt: skip
 @click.option("--study", type=options.RESULT_FILE, metavar="FILE",
@@ -55,11 +61,14 @@ def command(
 
     Takes accuracy, flash, RAM and instructions for goals at once, within each board's limits.
     What cannot fit is never built. With a training set, Keras sources are also distilled, pruned,
-    slimmed and trained for int8. Stop it at any time: it goes on where it was.
+    slimmed and trained for int8. Stop it at any time: it goes on where it was. Exit code 3 if a
+    board has no sufficient variant, 6 if a board or its toolchain failed.
     """
     from tinydeploy.cli import wiring
     from tinydeploy.pipeline.search import Budget, search
 
+    if plot and plot.suffix not in (".svg", ".png"):
+        raise UsageError(f"--plot {plot}", hint="its name must end in .svg or .png")
     settings = settings_of(config, given)
     devices = wiring.devices(settings.devices, settings.profiles)
     store = wiring.registry(settings.registry)
@@ -80,8 +89,17 @@ def command(
         found = summary(result.deployment)
         spaces = {board: [to_json(c) for c in costs] for board, costs in result.spaces.items()}
         print_json({**found, "trials": to_json(result.trials), "spaces": spaces})
-        return
-    for board in devices:
+    else:
+        _show(result, devices)
+        click.echo(report(result.deployment, settings, devices))
+    store.require_delivered()
+    store.publish(settings.name)
+    require_success(result.deployment)
+
+
+def _show(result: SearchResult, boards: Iterable[str]) -> None:
+    """The trials of each board."""
+    for board in boards:
         rows = [
             (t.number, t.variant, t.metric, t.flash_bytes, t.ram_bytes,
              None if t.instructions is None else round(t.instructions), t.ended)
@@ -97,5 +115,3 @@ def command(
             "not measured because",
         )
         click.echo(f"{board}: {len(rows)} trials\n{table(head, rows)}\n")
-    click.echo(report(result.deployment, settings, devices))
-    store.require_delivered()

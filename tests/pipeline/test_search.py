@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tinydeploy.cli import wiring
+from tinydeploy.cli.main import run as exit_code
 from tinydeploy.config import Config, DataConfig, LimitsConfig
 from tinydeploy.errors import UsageError
 from tinydeploy.pipeline.recipe import load_recipe
@@ -215,3 +216,54 @@ def test_the_plot_shows_every_measured_trial_and_the_front(of_nets: Config, tmp_
     twice = tmp_path / "again.svg"
     draw(found, twice)
     assert twice.read_text() == text
+
+
+# ---------------------------------------------------------------- the study's file
+def test_two_searches_do_not_share_a_study(config: Config) -> None:
+    from tinydeploy.pipeline.study import held
+
+    study = config.work / "search.db"
+    with held(study), pytest.raises(UsageError, match="another search is at work") as caught:
+        run(config, 1)
+    assert "--study" in caught.value.hint
+    assert len(run(config, 1)[0].trials) == 1
+
+
+def test_a_file_that_is_no_study_is_refused_and_kept(config: Config) -> None:
+    study = config.work / "search.db"
+    config.work.mkdir()
+    study.write_text("a diary")
+    with pytest.raises(UsageError, match="does not hold a search: file is not a database"):
+        run(config, 1)
+    assert study.read_text() == "a diary"
+    asked = dataclasses.replace(config, work=config.work / "why?")
+    with pytest.raises(UsageError, match="question marks"):
+        run(asked, 1)
+
+
+def test_a_board_that_nothing_fits_is_told_before_others_are_searched(config: Config) -> None:
+    tight = LimitsConfig(max_ram_bytes=64)
+    both = dataclasses.replace(
+        config, devices=("loopback", "qemu-cortex-m0"), device_limits={"qemu-cortex-m0": tight}
+    )
+    with pytest.raises(UsageError, match="no source fits qemu-cortex-m0"):
+        run(both, 1)
+    assert not (config.work / "build").exists()
+
+
+# ---------------------------------------------------------------- the command
+def test_exit_code_3_without_a_sufficient_variant(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = str(config.data.validation)
+    words = [
+        "search", str(config.sources[0]), "--device", "loopback", "--data", data,
+        "--calibration", data, "--trials", "1", "--work", str(config.work),
+        "--registry", str(tmp_path),
+    ]  # fmt: skip
+    assert exit_code([*words, "--plot", str(tmp_path / "front.txt")]) == 2
+    assert ".svg or .png" in capsys.readouterr().err
+    for more in ([], ["--json"]):
+        assert exit_code([*words, *more, "--min-metric", "1.1"]) == 3
+        assert "no variant is sufficient on loopback" in capsys.readouterr().err
+    assert exit_code(words) == 0

@@ -144,32 +144,36 @@ def load_space(path: Path | None) -> Space:
     if path is None:
         return Space()
     space = parse(Space, read_toml(path), path)
-    wrong = {
-        "stem": not 1 <= space.stem <= 1024,
-        "stem_kernel": space.stem_kernel not in (1, 3, 5, 7),
-        "stages": not space.stages
-        or any(not (1 <= c <= 4096 and s in (1, 2)) for c, s in space.stages),
-        "widths": not space.widths or any(not 0 < w <= 1 for w in space.widths),
-        "depths": not space.depths or any(not 1 <= d <= 16 for d in space.depths),
-        "kernels": not space.kernels or any(k not in (1, 3, 5, 7, 9) for k in space.kernels),
-        "resolutions": not space.resolutions or any(not 0 < r <= 1 for r in space.resolutions),
-    }
-    for key, is_wrong in wrong.items():
-        if is_wrong:
-            raise UsageError(f"{path}: {key} = {getattr(space, key)}", hint=_ALLOWED[key])
-    for key in (f"{what}s" for what in CHOICES):
-        values = getattr(space, key)
-        if len(set(values)) != len(values):
-            raise UsageError(f"{path}: {key} = {values} has a value twice")
+    if key := wrong_key(space):
+        raise UsageError(f"{path}: {key} = {getattr(space, key)}", hint=_ALLOWED[key])
     return space
 
 
+def wrong_key(space: Space) -> str:
+    """The key of a family whose values make no sense, or ""."""
+    wrong = {
+        "stem": not 1 <= space.stem <= 1024,
+        "stem_kernel": space.stem_kernel not in (1, 3, 5, 7),
+        "stages": not 1 <= len(space.stages) <= _MOST_VALUES
+        or any(not (1 <= c <= 4096 and s in (1, 2)) for c, s in space.stages),
+        "widths": any(not 0 < w <= 1 for w in space.widths),
+        "depths": any(not 1 <= d <= 16 for d in space.depths),
+        "kernels": any(k not in (1, 3, 5, 7, 9) for k in space.kernels),
+        "resolutions": any(not 0 < r <= 1 for r in space.resolutions),
+    }
+    for key in (f"{what}s" for what in CHOICES):
+        values = getattr(space, key)
+        wrong[key] |= not 1 <= len(values) <= _MOST_VALUES or len(set(values)) != len(values)
+    return next((key for key, is_wrong in wrong.items() if is_wrong), "")
+
+
+_MOST_VALUES = 32
 _ALLOWED = {
     "stem": "channels of the first convolution",
     "stem_kernel": "1, 3, 5 or 7",
     "stages": "at least one [channels, stride], with stride 1 or 2",
-    "widths": "shares of the channels, above 0 and at most 1",
-    "depths": "blocks a stage, 1 to 16",
-    "kernels": "odd sides of depthwise kernels, 1 to 9",
-    "resolutions": "shares of a sample's height and width, above 0 and at most 1",
+    "widths": "shares of the channels, above 0 and at most 1, none twice",
+    "depths": "blocks a stage, 1 to 16, none twice",
+    "kernels": "odd sides of depthwise kernels, 1 to 9, none twice",
+    "resolutions": "shares of a sample's height and width, above 0 and at most 1, none twice",
 }

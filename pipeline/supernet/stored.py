@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -18,13 +19,19 @@ from typing import Any
 import numpy as np
 
 from tinydeploy.errors import UnsupportedModelError, UsageError
-from tinydeploy.pipeline.supernet.space import Choice, Space
+from tinydeploy.pipeline.supernet.space import Choice, Space, wrong_key
 from tinydeploy.store import write_atomic
 from tinydeploy.types import Training, from_json, to_json
 
 SUFFIX = ".supernet"
 _FORMAT = 1
 _HINT = "make it with: tinydeploy supernet train"
+_MOST_ELEMENTS = 1 << 24
+"""Of a sample: more than a microcontroller has memory for."""
+_MOST_CLASSES = 1 << 16
+_DAMAGE = (
+    OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,9 @@ def read_supernet(path: Path) -> Supernet:
     for key, value in arrays.items():
         group, _, name = key.partition("/")
         groups.setdefault(group, {})[name] = value
+    for key, value in arrays.items():
+        if key != "about" and (value.dtype.kind != "f" or not np.isfinite(value).all()):
+            raise UnsupportedModelError(f"{path}: {key} holds no finite numbers", hint=_HINT)
     statistics = {c: groups.get(c.name, {}) for c in about.space.choices()}
     if "weights" not in groups or not all(statistics.values()):
         raise UnsupportedModelError(f"{path} is not whole", hint=_HINT)
@@ -84,8 +94,8 @@ def _opened(path: Path) -> dict[str, np.ndarray]:
         raise UsageError(f"{path} does not exist", hint=_HINT)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+            return {name: np.asarray(archive[name]) for name in archive.files}
+    except (*_DAMAGE, AttributeError, MemoryError) as error:
         raise UnsupportedModelError(f"{path} is no supernet: {error}", hint=_HINT) from error
 
 
@@ -96,6 +106,18 @@ def _about(path: Path, arrays: Mapping[str, np.ndarray]) -> About:
             raise UnsupportedModelError(
                 f"{path} has the format {said.get('format')}, only {_FORMAT} is read", hint=_HINT
             )
-        return from_json(About, said)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        about: About = from_json(About, said)
+        return _sensible(about)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UnsupportedModelError(f"{path} is no supernet: {error!r}", hint=_HINT) from error
+
+
+def _sensible(about: About) -> About:
+    """Raises ValueError for a family, a shape or a number of classes that no training makes."""
+    if key := wrong_key(about.space):
+        raise ValueError(f"{key} = {getattr(about.space, key)}")
+    if min(about.shape) < 1 or math.prod(about.shape) > _MOST_ELEMENTS:
+        raise ValueError(f"shape = {about.shape}")
+    if not 2 <= about.classes <= _MOST_CLASSES:
+        raise ValueError(f"classes = {about.classes}")
+    return about

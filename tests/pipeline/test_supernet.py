@@ -106,7 +106,7 @@ def test_macs_are_those_of_the_net(choice: Choice) -> None:
         ("0.5, 1.0", "0.5, 1.5", "widths"),
         ("[3]", "[4]", "kernels"),
         ("0.75, 1.0]", "0.75, 0]", "resolutions"),
-        ("1, 2]", "2, 2]", "twice"),
+        ("1, 2]", "2, 2]", "depths"),
         ("[[8, 1]]", "[[8, 3]]", "stages"),
         ("stem = 8", "stemm = 8", "unknown key"),
     ],
@@ -251,6 +251,24 @@ def test_what_is_no_supernet_or_not_in_it(
         (tmp_path / "text.supernet").write_text("nothing")
         with pytest.raises(UnsupportedModelError, match="is no supernet"):
             nets_of(path)
+    with np.load(trained) as archive:
+        arrays = dict(archive)
+    for change in (
+        {"space": {"widths": [float("nan")]}}, {"space": {"widths": ["wide"]}},
+        {"space": {"depths": [1, 10**7]}}, {"space": {"widths": []}}, {"classes": -1},
+        {"shape": [10**6, 10**6, 3]}, {"shape": [0, 8, 1]},
+    ):  # fmt: skip
+        about = json.loads(str(arrays["about"]))
+        for key, value in change.items():
+            about[key] = {**about[key], **value} if isinstance(value, dict) else value
+        np.savez(tmp_path / "odd.npz", **{**arrays, "about": np.array(json.dumps(about))})
+        odd = (tmp_path / "odd.npz").rename(tmp_path / "odd.supernet")
+        with pytest.raises(UnsupportedModelError, match="is no supernet"):
+            nets_of(odd)
+    changed = {k: v * np.nan if k == "weights/stem/kernel" else v for k, v in arrays.items()}
+    np.savez(tmp_path / "nan.npz", **changed)
+    with pytest.raises(UnsupportedModelError, match="weights/stem/kernel holds no finite numbers"):
+        write_subnet(tmp_path / "nan.npz", Choice(0.5, 1, 3), out)
     assert run(["supernet", "show", str(damaged)]) == UnsupportedModelError.exit_code
     assert run(["supernet", "show", str(tmp_path / "none.supernet")]) == UsageError.exit_code
     assert "does not exist" in capsys.readouterr().err

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from tinydeploy.errors import UnsupportedModelError
 
 _MAX_BYTES = 1 << 30
+_MAX_ELEMENTS = 1 << 24
 
 
 def load_model(path: Path, *, trusted: bool = False) -> Any:
@@ -31,6 +33,8 @@ def load_model(path: Path, *, trusted: bool = False) -> Any:
     if not trusted:
         _require_own_data(model, path)
     try:
+        if trusted:
+            _read_data(model, path)
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
         _fix_inputs(model, path)
         onnx.checker.check_model(model)
@@ -59,6 +63,21 @@ def _require_own_data(model: Any, path: Path) -> None:
                 )
 
 
+def _read_data(model: Any, path: Path) -> None:
+    """Take in what tensors keep in files, wherever those are: onnx itself stays in the folder."""
+    import onnx
+
+    for tensor in _tensors(model.graph):
+        said = {entry.key: entry.value for entry in tensor.external_data}
+        if tensor.data_location != onnx.TensorProto.EXTERNAL or "location" not in said:
+            continue
+        with open(path.parent / said["location"], "rb") as file:
+            file.seek(int(said.get("offset", 0)))
+            tensor.raw_data = file.read(int(said["length"]) if "length" in said else -1)
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
 def _tensors(graph: Any) -> Any:
     """Every stored tensor of a graph and of the graphs within its nodes."""
     yield from graph.initializer
@@ -80,6 +99,7 @@ def _fix_inputs(model: Any, path: Path) -> None:
     inputs = [i for i in graph.input if i.name not in constants]
     del graph.input[:]
     graph.input.extend(inputs)
+    batches = set()
     for tensor in graph.input:
         kind = tensor.type.tensor_type
         if kind.elem_type != onnx.TensorProto.FLOAT:
@@ -91,6 +111,7 @@ def _fix_inputs(model: Any, path: Path) -> None:
         dims = kind.shape.dim
         for number, dim in enumerate(dims):
             if number == 0 and dim.dim_value != 1:
+                batches.add(dim.dim_value)
                 dim.dim_value = 1
             elif dim.dim_value <= 0:
                 raise UnsupportedModelError(
@@ -98,8 +119,13 @@ def _fix_inputs(model: Any, path: Path) -> None:
                     f"({dim.dim_param or 'unknown'})",
                     hint="export the model with a fixed size for every dimension but the batch",
                 )
+        if math.prod(dim.dim_value for dim in dims) > _MAX_ELEMENTS:
+            raise UnsupportedModelError(
+                f"{path.name}: the input {tensor.name!r} is {[d.dim_value for d in dims]}",
+                hint="no microcontroller has memory for such an input",
+            )
     for output in graph.output:
         for number, dim in enumerate(output.type.tensor_type.shape.dim):
-            if number == 0 and dim.HasField("dim_param"):
+            if number == 0 and (dim.HasField("dim_param") or dim.dim_value in batches):
                 dim.Clear()
     del graph.value_info[:]

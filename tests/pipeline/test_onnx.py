@@ -205,6 +205,28 @@ def test_data_outside_the_folder_is_refused_unless_trusted(tmp_path: Path) -> No
     with pytest.raises(UnsupportedModelError, match=r"'w' is stored in '../secret") as caught:
         load_model(inside / "m.onnx")
     assert "--trust-source" in caught.value.hint
+    trusted = load_model(inside / "m.onnx", trusted=True)
+    (read,) = (t for t in trusted.graph.initializer if t.name == "w")
+    assert read.raw_data == (tmp_path / "secret.bin").read_bytes()
+
+
+def test_an_input_that_no_board_can_hold_is_refused(tmp_path: Path) -> None:
+    def larger(model: Any) -> None:
+        for dim in model.graph.input[0].type.tensor_type.shape.dim[1:]:
+            dim.dim_value = 10**6
+
+    with pytest.raises(UnsupportedModelError, match=r"the input 'x' is .*1000000"):
+        load_model(changed(larger, tmp_path / "m.onnx"))
+
+
+def test_a_fixed_batch_becomes_one(tmp_path: Path) -> None:
+    def eight(model: Any) -> None:
+        for value in (model.graph.input[0], model.graph.output[0]):
+            value.type.tensor_type.shape.dim[0].dim_value = 8
+
+    source = load_source(changed(eight, tmp_path / "m.onnx"))
+    graph = read_graph(convert(source, load_recipe("float32"), tmp_path / "out").path)
+    assert graph.tensors[graph.inputs[0]].shape[0] == 1
 
 
 def test_damaged_files(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ def load_artifact(path: Path) -> Artifact:
     what the model is for), labels and input description.
     Raises UsageError if a file is missing or damaged, or the model is another than described.
     """
+    if path.suffix not in (".tflite", ".json"):  # not the .tflite that may lie beside it
+        raise UsageError(
+            f"{path} is no .tflite file", hint="convert it first with `tinydeploy convert`"
+        )
     model_path = path.with_suffix(".tflite")
     sidecar = _sidecar(model_path)
     try:

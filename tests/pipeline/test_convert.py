@@ -389,6 +389,8 @@ def test_artifacts_that_were_tampered_with(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="describes another model") as caught:
         load_artifact(artifact.path)
     assert "convert" in caught.value.hint
+    with pytest.raises(UsageError, match=r"\.keras is no \.tflite file"):
+        load_artifact(artifact.path.with_suffix(".keras"))  # not the .tflite beside it
     artifact.path.unlink()
     with pytest.raises(UsageError, match="cannot be read"):
         load_artifact(sidecar)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from tinydeploy.errors import UnsupportedModelError
 from tinydeploy.graph import Graph, Op, Tensor
 from tinydeploy.types import Recipe
@@ -18,7 +20,7 @@ _BESIDE = frozenset({"int32", "int64", "bool"})
 def require_deployable(graph: Graph) -> None:
     """Refuse what computes wrongly, or not at all, on a microcontroller.
 
-    Raises UnsupportedModelError with layer and reason for float16 and float64 tensors, weight-only
+    Raises UnsupportedModelError with layer and reason for NaN, float16 and float64, weight-only
     quantization (the weights are dequantized on the way: TFLite-Micro ignores the scales of the
     channels, so that its results are wrong) and dynamic range quantization (integer weights on
     float activations: TFLite-Micro has no such kernels).
@@ -28,6 +30,11 @@ def require_deployable(graph: Graph) -> None:
             if tensor.dtype in ("float16", "float64"):
                 raise _refusal(
                     op, f"it uses {tensor.dtype} ({tensor.name!r}), which no kernel here computes"
+                )
+            if tensor.dtype == "float32" and tensor.data is not None and _holds_nan(tensor):
+                raise UnsupportedModelError(
+                    f"layer {op.index} ({op.name}): the constant {tensor.name!r} holds NaN",
+                    hint="the training diverged, or the file is damaged: train with a lower rate",
                 )
         if op.name == "DEQUANTIZE" and _is_quantized_constant(graph, op.inputs[0]):
             raise _refusal(
@@ -100,6 +107,10 @@ def _runs_int4(op: Op, tensor: Tensor) -> bool:
     if op.name == "FULLY_CONNECTED":
         return tensor.index == op.inputs[1] and len(tensor.scales) <= 1
     return op.name == "CONV_2D" and tensor.index == op.inputs[1]
+
+
+def _holds_nan(tensor: Tensor) -> bool:
+    return tensor.data is not None and bool(np.isnan(tensor.data).any())
 
 
 def _is_quantized_constant(graph: Graph, index: int) -> bool:

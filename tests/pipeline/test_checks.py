@@ -116,6 +116,12 @@ def test_what_devices_compute_wrongly_is_refused(graph: Graph, reason: str) -> N
     assert "int8" in caught.value.hint
 
 
+def test_constants_that_are_no_numbers_are_refused() -> None:
+    damaged = replace(W, data=np.array([[1, 2], [3, np.nan], [5, 6]], np.float32))
+    with pytest.raises(UnsupportedModelError, match=r"layer 0 .*the constant 'w' holds NaN"):
+        require_deployable(dense(X, damaged, Y))
+
+
 def test_dequantized_results_are_no_weights() -> None:
     """A model that ends in DEQUANTIZE is not weight-only."""
     require_deployable(dense(X, W, Y))

@@ -23,7 +23,7 @@ from tinydeploy.pipeline.train import trained
 from tinydeploy.pipeline.train.job import write_samples
 from tinydeploy.pipeline.train.losses import require_labels
 from tinydeploy.pipeline.train.progress import Bar
-from tinydeploy.types import InputDescription, ModelSource
+from tinydeploy.types import InputDescription, ModelSource, Training
 
 RECIPE = """name = "tuned"
 description = "Trained a little longer."
@@ -229,6 +229,8 @@ def test_what_it_needs(keras_file: Path, recipe_file: Path, tmp_path: Path) -> N
     wrong = make_dataset(np.zeros((20, 5), np.uint8), np.zeros(20, int), (), Path("w.npz"))
     with pytest.raises(UnsupportedModelError, match=r"samples of the shape \(5,\)"):
         convert(source, recipe, out, training=wrong, description=PIXELS)
+    with pytest.raises(UsageError, match="needs a calibration set"):  # before it trains
+        convert(source, load_recipe("distill"), out, training=samples(), description=PIXELS)
     assert not out.exists()
 
 
@@ -247,6 +249,29 @@ def test_settings_that_make_no_sense(recipe_file: Path, old: str, new: str, mess
     recipe_file.write_text(RECIPE.replace(old, new))
     with pytest.raises(UsageError, match=message):
         load_recipe(recipe_file)
+
+
+def test_a_training_that_diverges_is_told_and_not_kept(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from tinydeploy.pipeline.train.epochs import run_epochs
+    from tinydeploy.pipeline.train.job import Job
+
+    x, y = np.zeros((8, 2), np.float32), np.zeros(8)
+    said: list[str] = []
+    training = Training("tune", epochs=4, batch=4)
+    job = Job("n", None, training, "classify", x, y, tmp_path, lambda *w: said.append(str(w)))
+    weight = tf.Variable(1.0)
+
+    def step(_: np.ndarray, __: np.ndarray) -> float:
+        weight.assign(weight * 2)
+        return float("nan") if weight > 16 else 1.0
+
+    with pytest.raises(UnsupportedModelError, match="the loss is nan after 3 epochs") as caught:
+        run_epochs(job, "tune", [weight], step, 4)
+    assert "learning_rate" in caught.value.hint and len(said) == 2
+    with np.load(tmp_path / "tune.npz") as kept:
+        assert len(kept["losses"]) == 2 and kept["v0"] == 16
 
 
 def test_recipes_show_prints_a_recipe_that_can_be_read_again(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinydeploy.errors import UnsupportedModelError, UsageError
@@ -72,6 +74,16 @@ def described(x: np.ndarray, tensor: Tensor, description: InputDescription | Non
         raise UsageError("x holds values that float32 cannot", hint="scale the data down")
     if description is None:
         return value
+    if not (math.isfinite(description.scale) and math.isfinite(description.mean)):
+        raise UsageError(
+            f"the input is described with scale {description.scale}, mean {description.mean}",
+            hint="(raw * scale) - mean: both are finite",
+        )
+    if description.scale == 0:
+        raise UsageError(
+            "the input is described with scale 0: all samples become the same",
+            hint="(raw * scale) - mean: 1 leaves raw data as they are",
+        )
     if description.resize and tuple(x.shape[1:3]) != description.resize:
         value = _resized(value, description.resize)
     return value * np.float32(description.scale) - np.float32(description.mean)

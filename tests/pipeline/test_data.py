@@ -221,6 +221,15 @@ def test_values_beyond_float32_are_an_error() -> None:
         prepare(np.full((1, 2, 2), 1e300), FLOAT, None)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"scale": 0.0}, {"scale": float("nan")}, {"scale": float("inf")}, {"mean": np.nan}]
+)
+def test_a_description_that_makes_all_samples_alike(wrong: dict[str, float]) -> None:
+    x = np.ones((1, 2, 2), np.uint8)
+    with pytest.raises(UsageError, match="the input is described with scale"):
+        prepare(x, INT8, InputDescription(dtype="uint8", **wrong))
+
+
 def test_integer_tensors_without_scale_take_only_their_own_dtype() -> None:
     tokens = Tensor(0, "tokens", (1, 3), "int32")
     x = np.ones((2, 3), np.int32)

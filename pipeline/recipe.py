@@ -47,6 +47,15 @@ def load_recipe(name: str | Path) -> Recipe:
             hint="integer activations need int8, int4 or mixed weights and calibration samples, "
             "others have none",
         )
+    if recipe.calibration_samples < 0:
+        raise UsageError(
+            f"{path}: calibration_samples = {recipe.calibration_samples}", hint="300 is usual"
+        )
+    if recipe.activations == "int16" and recipe.weights == "int4":
+        raise UsageError(
+            f"{path}: activations = 'int16' with int4 weights",
+            hint="int4 weights run with int8 activations only",
+        )
     if not 50 < recipe.percentile <= 100:
         raise UsageError(
             f"{path}: percentile = {recipe.percentile}",
@@ -62,6 +71,11 @@ def load_recipe(name: str | Path) -> Recipe:
             f"{path}: weights = {recipe.weights!r} are neither pruned nor clustered",
             hint='use weights = "int8"',
         )
+    if (recipe.pruned or recipe.clusters) and not recipe.calibration_samples:
+        raise UsageError(
+            f"{path}: weights are pruned and clustered on calibration samples, and there are none",
+            hint="calibration_samples = 300",
+        )
     _require_budget(recipe, path)
     simple = (recipe.weights, recipe.granularity, recipe.ranges) == ("int8", "channel", "min-max")
     if recipe.quantizer == "tflite" and quantized and not simple:
@@ -71,6 +85,13 @@ def load_recipe(name: str | Path) -> Recipe:
         )
     if recipe.training:
         _require_sound(recipe.training, path)
+    if _trains_ranges(recipe) and (recipe.activations != "int8" or not simple):
+        raise UsageError(
+            f"{path}: method = 'qat' with activations = {recipe.activations!r}, weights = "
+            f"{recipe.weights!r}, granularity = {recipe.granularity!r}, ranges = {recipe.ranges!r}",
+            hint="it makes int8 activations and weights with a scale a channel, and finds their "
+            "ranges itself: leave granularity and ranges out",
+        )
     return _with_student(recipe, path)
 
 

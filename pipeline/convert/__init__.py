@@ -17,7 +17,7 @@ from tinydeploy.pipeline.artifact import save_artifact
 from tinydeploy.pipeline.checks import require_deployable, require_recipe
 from tinydeploy.pipeline.convert import weights
 from tinydeploy.pipeline.convert.calibration import calibration_effects
-from tinydeploy.pipeline.convert.converted import Converted
+from tinydeploy.pipeline.convert.converted import Converted, no_calibration
 from tinydeploy.pipeline.convert.mixing import require_mix
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.pipeline.metrics import metric_of
@@ -64,13 +64,17 @@ def convert(
     used = None
     if recipe.calibration_samples and calibration is not None:
         used = calibration.spread(recipe.calibration_samples)
+    elif recipe.training and recipe.calibration_samples:
+        raise no_calibration(recipe)  # before it trains for hours
     origin = trained(source, recipe, training, description, task, progress, deadline)
     converted: Converted = plugins.load("converter", origin.format)(
         origin, recipe, used, description
     )
     model = converted.model
     graph = read_graph(model)
-    if (recipe.pruned or recipe.clusters) and used is not None:
+    if recipe.pruned or recipe.clusters:
+        if used is None:
+            raise no_calibration(recipe)
         inputs = prepare(used.x, graph.tensors[graph.inputs[0]], description)
         model = weights.reduced(model, inputs, recipe.pruned, recipe.clusters)
         graph = read_graph(model)

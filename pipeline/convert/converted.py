@@ -39,6 +39,14 @@ def require_changing(recipe: Recipe, name: str) -> None:
         )
 
 
+def no_calibration(recipe: Recipe) -> UsageError:
+    """What is said of a recipe without the calibration set that it needs."""
+    return UsageError(
+        f"the recipe {recipe.name!r} needs a calibration set",
+        hint="--calibration FILE.npz: a few hundred representative samples as x (N, ...)",
+    )
+
+
 def calibration_samples(
     tensors: list[Tensor],
     recipe: Recipe,
@@ -52,10 +60,7 @@ def calibration_samples(
     missing or does not fit, UnsupportedModelError for a model with several inputs.
     """
     if calibration is None:
-        raise UsageError(
-            f"the recipe {recipe.name!r} needs a calibration set",
-            hint="--calibration FILE.npz: a few hundred representative samples as x (N, ...)",
-        )
+        raise no_calibration(recipe)
     if len(tensors) != 1:
         raise UnsupportedModelError(
             f"{name} has {len(tensors)} inputs; only models with one can be calibrated",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinydeploy.errors import UnsupportedModelError
+from tinydeploy.graph import Graph
 from tinydeploy.pipeline.checks import require_deployable, require_recipe
 from tinydeploy.pipeline.convert.converted import Converted
 from tinydeploy.pipeline.convert.litert import compress
@@ -27,10 +28,9 @@ def convert(
         graph = read_graph(model)
         require_deployable(graph)
         if any(t.scales for t in graph.tensors):
-            if recipe.weights == "mixed":
+            if why := _lacking(graph, recipe):
                 raise UnsupportedModelError(
-                    f"the recipe {recipe.name!r} measures layers against the float model, and "
-                    "this one is quantized already",
+                    f"the recipe {recipe.name!r} {why}, and this model is quantized already",
                     hint="convert the float original, or use 'as-is'",
                 )
             require_recipe(graph, recipe)
@@ -40,3 +40,16 @@ def convert(
         if source.path.name in error.message:
             raise
         raise UnsupportedModelError(f"{source.path.name}: {error}", hint=error.hint) from error
+
+
+def _lacking(graph: Graph, recipe: Recipe) -> str:
+    """What a recipe asks for that a quantized model does not show and cannot be given, or ""."""
+    if recipe.weights == "mixed":
+        return "measures layers against the float model"
+    if recipe.weights == "int4" and not any(t.dtype == "int4" for t in graph.tensors):
+        return "makes int4 weights"
+    if recipe.granularity == "tensor" and any(len(t.scales) > 1 for t in graph.tensors):
+        return "gives weights one scale a tensor"
+    if recipe.ranges != "min-max":
+        return f"finds ranges by {recipe.ranges}"
+    return ""

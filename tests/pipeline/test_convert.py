@@ -323,6 +323,32 @@ def test_tflite_passes_by_its_own_recipe_or_as_it_is(root: Path, tmp_path: Path)
             assert "as-is" in caught.value.hint and not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("int4-weights", "int4 weights"),
+        ("int8-per-tensor", "one scale a tensor"),
+        ("int8-mse", "ranges by mse"),
+        ("int8-percentile", "ranges by percentile"),
+    ],
+)
+def test_a_quantized_tflite_is_not_called_what_it_is_not(
+    root: Path, tmp_path: Path, recipe: str, message: str
+) -> None:
+    source = load_source(root / "tests" / "models" / "dscnn_int8.tflite")
+    with pytest.raises(UnsupportedModelError, match=f"{message}, and this model is quantized"):
+        convert(source, load_recipe(recipe), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("recipe", ["pruned", "clustered"])
+def test_weights_are_not_reduced_without_samples(root: Path, tmp_path: Path, recipe: str) -> None:
+    source = load_source(root / "tests" / "models" / "dscnn_int8.tflite")
+    with pytest.raises(UsageError, match="needs a calibration set"):
+        convert(source, load_recipe(recipe), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("recipe", "tolerance"), [("int8", 0.02), ("int16x8", 0.01)])
 def test_a_float_tflite_is_compressed(
     run: Callable[..., Artifact], models: Path, tmp_path: Path, recipe: str, tolerance: float

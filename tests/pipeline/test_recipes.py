@@ -53,6 +53,12 @@ def test_a_recipe_of_the_user(tmp_path: Path) -> None:
         ('"int8"\nweights', '"int4"\nweights', r"mine.toml:3: activations: expected one of"),
         ("= 20", "= 2.5", r"calibration_samples: expected an integer"),
         ("= 20", "= 0", "do not go together"),
+        ('"int8"\nweights = "int8"', '"int16"\nweights = "int4"', "'int16' with int4 weights"),
+        (
+            'activations = "int8"\nweights = "int8"\ncalibration_samples = 20',
+            'activations = "float32"\nweights = "float32"\ncalibration_samples = -5',
+            "calibration_samples = -5",
+        ),
         ('weights = "int8"', 'weights = "float32"', "do not go together"),
         ('name = "mine"', 'name = "other"', "name = 'other'"),
         ('description = "A try"\n', "", "'description' is missing"),
@@ -105,5 +111,36 @@ def test_budgets_that_make_no_sense(tmp_path: Path, old: str, new: str, message:
     path = tmp_path / "mine.toml"
     assert old in MIXED
     path.write_text(MIXED.replace(old, new))
+    with pytest.raises(UsageError, match=message):
+        load_recipe(path)
+
+
+QAT = """name = "mine"
+description = "A try"
+activations = "int8"
+weights = "int8"
+[training]
+method = "qat"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('weights = "int8"', 'weights = "int4"', "weights = 'int4'"),
+        ('activations = "int8"', 'activations = "int16"', "activations = 'int16'"),
+        ("[training]", 'granularity = "tensor"\n[training]', "granularity = 'tensor'"),
+        ("[training]", 'ranges = "mse"\n[training]', "ranges = 'mse'"),
+        ("[training]", "pruned = 0.3\n[training]", "calibration samples, and there are none"),
+        ("[training]", "clusters = 16\n[training]", "calibration samples, and there are none"),
+    ],
+)
+def test_what_quantization_aware_training_does_not_make(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(QAT)
+    assert load_recipe(path).training is not None
+    path.write_text(QAT.replace(old, new))
     with pytest.raises(UsageError, match=message):
         load_recipe(path)

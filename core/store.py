@@ -92,8 +92,7 @@ def staged_directory(final: Path) -> Iterator[Path]:
     try:
         yield scratch
         if final.exists():
-            old = Path(tempfile.mkdtemp(dir=final.parent, prefix=_staging_prefix(final)))
-            os.replace(final, old / final.name)
+            old = _moved_away(final)
             os.replace(scratch, final)
             shutil.rmtree(old, ignore_errors=True)
         else:
@@ -102,6 +101,18 @@ def staged_directory(final: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
         _name_place(e, final)
         raise
+
+
+def remove_directory(folder: Path) -> None:
+    """Remove a folder: readers see all of it or nothing, also if this is killed."""
+    shutil.rmtree(_moved_away(folder), ignore_errors=True)
+
+
+def _moved_away(folder: Path) -> Path:
+    """A hidden folder beside a folder, which is now in it."""
+    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_staging_prefix(folder)))
+    os.replace(folder, old / folder.name)
+    return old
 
 
 def _name_place(error: BaseException, path: Path) -> None:
@@ -120,7 +131,7 @@ def _host() -> str:
 
 
 def staged_left(folders: Iterable[Path], hours: float) -> list[Path]:
-    """What `staged_directory` and `write_atomic` left below folders when they were killed.
+    """What the writers and removers above left below folders when they were killed.
 
     That is: of a process of this machine that has ended, or older than `hours`.
     """

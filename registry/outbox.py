@@ -28,8 +28,19 @@ from typing import Any
 
 from tinydeploy.errors import RegistryError
 from tinydeploy.registry.server import without_password
-from tinydeploy.store import sha256_bytes, staged_directory, state_dir, write_json
+from tinydeploy.store import (
+    remove_directory,
+    remove_staged,
+    sha256_bytes,
+    staged_directory,
+    staged_left,
+    state_dir,
+    write_json,
+)
 from tinydeploy.types import to_json
+
+_HOURS = 24.0
+"""What is unfinished for so long is left of a process on another machine that was killed."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,18 @@ class Outbox:
 
     def entries(self) -> list[Entry]:
         """What waits, the oldest first."""
-        return [_read(folder) for folder in sorted(self.folder.glob("[0-9]*-*"))]
+        found = []
+        for folder in sorted(self.folder.glob("[0-9]*-*")):
+            try:
+                found.append(_read(folder))
+            except RegistryError:
+                if folder.exists():  # another process has not just delivered it
+                    raise
+        return found
+
+    def remove(self, entry: Entry) -> None:
+        """Take out what was delivered, whole or not at all: half an entry would block the rest."""
+        remove_directory(entry.folder)
 
     def keep(
         self, call: str, model: str, values: Mapping[str, Any], files: Mapping[str, Path]
@@ -87,6 +109,7 @@ class Outbox:
             except BlockingIOError:
                 yield False
                 return
+            remove_staged(staged_left([self.folder], _HOURS))
             yield True
 
 

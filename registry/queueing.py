@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -212,7 +211,7 @@ class QueueingRegistry(MlflowRegistry):
                         f"{entry.folder.name} ({entry.call} {entry.model}) is refused: {e.message}",
                         hint=f"{e.hint}; or give it up: remove {entry.folder}",
                     ) from e
-                shutil.rmtree(entry.folder)
+                self.outbox.remove(entry)
                 sent += 1
         return sent
 

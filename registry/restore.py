@@ -11,6 +11,7 @@ from tinydeploy.errors import RegistryError
 from tinydeploy.lineage import Lineage
 from tinydeploy.objective import parse_objective
 from tinydeploy.registry import layers
+from tinydeploy.registry.boards import BoardRecord
 from tinydeploy.registry.bundle import CHOICE_FILE, FIRMWARE_FOLDER
 from tinydeploy.registry.files import EVALUATION_FILE, MEASUREMENT_FILE, MODEL_FOLDER
 from tinydeploy.registry.manifest import PROFILE_FOLDER, read_manifest
@@ -91,20 +92,33 @@ def restore(registry: MlflowRegistry, folder: Path, build: Build, name: str = ""
         ) from e
     with registry.place.changing():
         version = registry.register(name, source, artifact, evaluation, data, files=folder)
-        run_id = registry.record(name, version, build, found, files=firmware)
-        _keep_profile(registry, name, run_id, firmware / PROFILE_FOLDER)
-        _note_signatures(registry, name, version, run_id)
-        selected = _select(registry, name, build.board, run_id, made) if made else False
+        registry.record(name, version, build, found, files=firmware)
+        record = _run(registry, name, version, build)
+        _keep_profile(registry, name, record, firmware / PROFILE_FOLDER)
+        _note_signatures(registry, name, version, record.run_id)
+        selected = _select(registry, name, version, record, made) if made else False
         registry.require_delivered()
-    return Imported(name, version, run_id, build.board, selected)
+    return Imported(name, version, record.run_id, build.board, selected)
 
 
-def _select(registry: MlflowRegistry, name: str, board: str, run_id: str, made: Any) -> bool:
+def _run(registry: MlflowRegistry, name: str, version: str, build: Build) -> BoardRecord:
+    """The run of a build; another command that records the same may have replaced ours."""
+    view = registry.only(name, version)
+    for record in view.of(view.versions[0], build.board):
+        if record.build_id == build.build_id:
+            return record
+    raise RegistryError(
+        f"version {version} of {name} on {build.board} was replaced by another command meanwhile",
+        hint="import it again, if it is still wanted",
+    )
+
+
+def _select(
+    registry: MlflowRegistry, name: str, version: str, record: BoardRecord, made: Any
+) -> bool:
     """Point the board's alias to the run, if the board has none; whether it points there now."""
-    view = registry.view(name)
-    record = next(r for r in view.records if r.run_id == run_id)
-    version = next(v for v in view.versions if v.run_id == record.parent_run_id)
-    if board not in view.aliases:
+    board, run_id = record.board, record.run_id
+    if board not in registry.view(name).aliases:
         objective, constraints = made
         candidates = registry.candidates(name, board)
         chosen = next((c for c in candidates if c.run_id == run_id), None)
@@ -112,12 +126,11 @@ def _select(registry: MlflowRegistry, name: str, board: str, run_id: str, made: 
         if chosen:
             selection = Selection(board, objective, chosen, tuple(candidates), (), reasons)
             registry.select(name, selection, constraints)
-    return registry.view(name).aliases.get(board) == version.version
+    return registry.view(name).aliases.get(board) == version
 
 
-def _keep_profile(registry: MlflowRegistry, name: str, run_id: str, files: Path) -> None:
+def _keep_profile(registry: MlflowRegistry, name: str, record: BoardRecord, files: Path) -> None:
     """The profile of a bundle, if the run was there before and has none."""
-    record = next(r for r in registry.view(name).records if r.run_id == run_id)
     if files.is_dir() and not record.profile_sha256:
         layers.keep(registry, name, record, files)
 

@@ -197,6 +197,24 @@ def test_signed_and_for_mcuboot(released: Path, tmp_path: Path) -> None:
         check_image(image, stranger.path)
 
 
+def test_another_import_of_the_same_replaces_the_run(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server the newest of several runs stays, whoever made it."""
+    bundle = tmp_path / "kws.zip"
+    answer("export", TARGET, "-o", bundle, "--registry", released)
+    record = MlflowRegistry.record
+
+    def replaced(registry: MlflowRegistry, *given: Any, **named: Any) -> str:
+        record(registry, *given, **named)
+        return "0" * 32
+
+    monkeypatch.setattr(MlflowRegistry, "record", replaced)
+    made = answer("import", bundle, "--registry", tmp_path / "o")
+    view = MlflowRegistry(tmp_path / "o").view("kws")
+    assert made["selected"] and made["run_id"] == view.records[0].run_id
+
+
 def test_what_cannot_be_exported(released: Path, tmp_path: Path) -> None:
     for words, code in (
         (("kws", "-o", tmp_path / "a.zip"), 2),

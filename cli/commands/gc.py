@@ -8,6 +8,7 @@ import click
 
 from tinydeploy.cli import options
 from tinydeploy.cli.render import print_json, table
+from tinydeploy.errors import RegistryError
 
 
 @click.command()
@@ -48,11 +49,13 @@ def command(
     with store.place.changing():
         if delete:
             store.send_first()  # it may say that a version is needed
-        found = [
-            g
-            for name in names or store.database.experiments()
-            for g in garbage.find(store, name, policy)
-        ]
+        every = store.database.experiments()
+        if unknown := sorted({*names} - {*every, *store.models()}):
+            raise RegistryError(
+                f"{store.database.path} has no model called {unknown[0]!r}",
+                hint=f"registered: {', '.join(every) or 'none yet'}",
+            )
+        found = [g for name in names or every for g in garbage.find(store, name, policy)]
         staged = staged_left([work, *store.place.local_folders()], hours)
         if delete:
             if found:

@@ -191,3 +191,5 @@ def test_by_command(
     assert len(registry.view("family").versions) == 2
     assert run(["gc", *place]) == 0
     assert "nothing to remove" in capsys.readouterr().out
+    assert run(["gc", "familly", *place, "--delete"]) == 7
+    assert "registered: family" in capsys.readouterr().err

@@ -51,6 +51,8 @@ def convert(folder: Path, job: dict[str, Any]) -> None:
     module, examples = load(job)
     if not all(isinstance(x, torch.Tensor) for x in examples):
         raise TypeError(f"the example inputs are no tuple of tensors: {_EXAMPLE}")
+    if batches := [x.shape[0] for x in examples if x.ndim and x.shape[0] != 1]:
+        raise ValueError(f"an example input is a batch of {batches[0]}: {_EXAMPLE}")
     images = [i for i, x in enumerate(examples) if x.ndim == 4]
     with torch.no_grad():
         outputs = module(*examples)

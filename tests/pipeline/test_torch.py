@@ -38,6 +38,10 @@ def make():
     return Net(), (torch.randn(1, 3, 8, 6),)
 
 
+def many():
+    return Net(), (torch.randn(4, 3, 8, 6),)
+
+
 def unsupported():
     class Fft(torch.nn.Module):
         def forward(self, x):
@@ -101,6 +105,11 @@ def test_what_litert_torch_refuses_is_said(folder: Path, tmp_path: Path) -> None
     with pytest.raises(UnsupportedModelError, match="net:unsupported cannot be converted"):
         convert(load_source(folder / "net:unsupported"), load_recipe("float32"), tmp_path / "o")
     assert not (tmp_path / "o").exists()
+
+
+def test_an_example_of_several_samples_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match=r"a batch of 4: .*a batch of one"):
+        convert(load_source(folder / "net:many"), load_recipe("float32"), tmp_path / "o")
 
 
 def test_without_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
@@ -40,6 +41,7 @@ _PURE_TF_FUNCTIONS = frozenset(
 # Keras 2 imports whatever module a class or function of a `.keras` file says it is from.
 _OWN_PACKAGES = frozenset({"keras", "tf_keras", "builtins"})
 
+_WEIGHTS = "model.weights.h5"
 _MAX_JSON_BYTES = 64 << 20
 
 # What zipfile, h5py and json raise for damaged, encrypted or absurd files.
@@ -66,6 +68,7 @@ def load_model(path: Path, *, trusted: bool = False) -> Any:
     config, version = _read_config(path)
     if not trusted:
         _require_no_code(config, path)
+        _require_own_weights(path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         if version.split(".")[0] in ("1", "2"):
@@ -140,6 +143,52 @@ def _require_no_code(config: Any, path: Path) -> None:
                     f"{path.name} calls the TensorFlow function {called!r}: it is not loaded",
                     hint="replace the call by layers of Keras and save the model again",
                 )
+
+
+def _require_own_weights(path: Path) -> None:
+    """Refuse HDF5 that takes numbers from other files: they would end up in the converted model."""
+    import h5py
+
+    try:
+        whole: Any = path
+        if path.suffix.lower() == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                if _WEIGHTS not in archive.namelist():
+                    return  # Keras tells
+                whole = io.BytesIO(archive.read(_WEIGHTS))
+        with h5py.File(whole, "r") as file:
+            foreign = _foreign(file)
+    except _DAMAGE as error:
+        raise UnsupportedModelError(
+            f"{path.name} is not a readable Keras model: {error}", hint=_HINT
+        ) from error
+    if foreign:
+        raise UnsupportedModelError(
+            f"{path.name}: {foreign!r} is stored in another file: it is not read",
+            hint=_HINT + "; or, if you trust the file, --trust-source",
+        )
+
+
+def _foreign(file: Any) -> str:
+    """The first member of an HDF5 file that lies in another file, or ""."""
+    import h5py
+
+    pending, seen = [file], set()
+    while pending:
+        group = pending.pop()
+        for name in group:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                return f"{group.name}/{name}"
+            if not isinstance(link, h5py.HardLink):
+                continue  # within the file, where it is found anyway
+            member = group[name]
+            if isinstance(member, h5py.Dataset) and (member.external or member.is_virtual):
+                return str(member.name)
+            if isinstance(member, h5py.Group) and member.id not in seen:
+                seen.add(member.id)
+                pending.append(member)
+    return ""
 
 
 def _called(node: dict[str, Any]) -> str:

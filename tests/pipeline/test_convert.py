@@ -209,6 +209,50 @@ def test_modules_that_a_model_names_are_not_imported(
     assert "--trust-source" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["two.h5", "three_h5.h5", "two_zip.keras", "three.keras"])
+@pytest.mark.parametrize("how", ["external", "link", "virtual"])
+def test_weights_are_not_read_from_other_files(
+    run: Callable[..., Artifact], models: Path, tmp_path: Path, name: str, how: str
+) -> None:
+    import h5py
+
+    (tmp_path / "secret.bin").write_bytes(bytes(4096))
+    with h5py.File(tmp_path / "secret.h5", "w") as other:
+        other["secret"] = np.zeros(1024, np.float32)
+    weights = tmp_path / "weights.h5"
+    zipped = name.endswith(".keras")
+    if zipped:
+        with zipfile.ZipFile(models / name) as archive:
+            weights.write_bytes(archive.read("model.weights.h5"))
+    else:
+        weights.write_bytes((models / name).read_bytes())
+    with h5py.File(weights, "r+") as file:
+        found: list[str] = []
+        file.visititems(lambda n, o: found.append(n) if isinstance(o, h5py.Dataset) else None)
+        shape, kind = file[found[0]].shape, file[found[0]].dtype
+        del file[found[0]]
+        if how == "external":
+            store = [(str(tmp_path / "secret.bin"), 0, 4096)]
+            file.create_dataset(found[0], shape, kind, external=store)
+        elif how == "link":
+            file[found[0]] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "/secret")
+        else:
+            layout = h5py.VirtualLayout((1024,), "f4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "secret.h5"), "secret", (1024,))
+            file.create_virtual_dataset(found[0], layout)
+    target = models / f"foreign-{how}-{name}"
+    if zipped:
+        with zipfile.ZipFile(models / name) as good, zipfile.ZipFile(target, "w") as bad:
+            for member in good.namelist():
+                is_weights = member == "model.weights.h5"
+                bad.writestr(member, weights.read_bytes() if is_weights else good.read(member))
+    else:
+        target.write_bytes(weights.read_bytes())
+    with pytest.raises(UnsupportedModelError, match="is stored in another file") as caught:
+        run(target.name, "float32")
+    assert "--trust-source" in caught.value.hint
+
+
 def test_pure_functions_of_keras_2_are_loaded(run: Callable[..., Artifact], models: Path) -> None:
     import h5py
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
+import traceback
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -102,6 +104,22 @@ def make_dataset(x: Any, y: Any, labels: tuple[str, ...], path: Path) -> Dataset
     return Dataset(x, y, labels, sha256_json([parts, labels]), path)
 
 
+def require_same_classes(data: Dataset, labels: tuple[str, ...], whose: str) -> None:
+    """Raises UsageError if a class of the data has another number among `labels`, those of `whose`.
+
+    Of a folder of images a class's number is the position of its folder: one that lacks a folder
+    counts the others differently, and its labels mean something else.
+    """
+    for number, name in enumerate(data.labels):
+        if name in labels and labels.index(name) != number:
+            raise UsageError(
+                f"{data.path}: the class {name!r} is number {number}, in {whose} it is "
+                f"{labels.index(name)}",
+                hint="give both the same classes in the same order; of images a folder a class, an "
+                "empty one for a class without images",
+            )
+
+
 def _check_targets(x: np.ndarray, y: np.ndarray, labels: tuple[str, ...], path: Path) -> None:
     if y.dtype.kind not in "fiub":
         raise UsageError(
@@ -151,13 +169,36 @@ def _call(function: re.Match[str], path: Path) -> Dataset:
             f"{path}: there is no {file}", hint="module:function names a Python file from here"
         )
     loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    if not callable(getattr(loaded, function[2], None)):
-        raise UsageError(f"{path}: {file} has no function {function[2]}")
-    found = getattr(loaded, function[2])()
-    x, y, names = (*found, None, None)[:3] if isinstance(found, tuple) else (found, None, None)
-    y = None if y is None else np.asarray(y)
-    return make_dataset(np.asarray(x), y, tuple(str(n) for n in names or ()), path)
+    before = list(sys.path)
+    sys.path.insert(0, str(file.parent.resolve()))  # it may import what lies beside it
+    try:
+        spec.loader.exec_module(loaded)
+        if not callable(getattr(loaded, function[2], None)):
+            raise UsageError(f"{path}: {file} has no function {function[2]}")
+        found = getattr(loaded, function[2])()
+        x, y, names = (*found, None, None)[:3] if isinstance(found, tuple) else (found, None, None)
+        arrays = np.asarray(x), None if y is None else np.asarray(y)
+        labels = () if names is None else tuple(str(name) for name in names)
+    except UsageError:
+        raise
+    except Exception as error:  # the user's code may raise anything
+        raise UsageError(
+            f"{path} failed: {type(error).__name__}: {error}{_place(error, file)}",
+            hint="it takes nothing and returns x, (x, y) or (x, y, names of the classes)",
+        ) from error
+    finally:
+        sys.path[:] = before
+    return make_dataset(*arrays, labels, path)
+
+
+def _place(error: Exception, file: Path) -> str:
+    """Where in the user's file it was, if it got there."""
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if Path(f.filename).resolve() == file.resolve()
+    ]
+    return f" ({file}, line {frames[-1].lineno})" if frames else ""
 
 
 # ---------------------------------------------------------------- .npz

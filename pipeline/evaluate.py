@@ -10,7 +10,7 @@ from tinydeploy.errors import UnsupportedModelError, UsageError
 from tinydeploy.graph import Graph, Tensor
 from tinydeploy.pipeline import metrics
 from tinydeploy.pipeline.artifact import load_artifact
-from tinydeploy.pipeline.data import Dataset
+from tinydeploy.pipeline.data import Dataset, require_same_classes
 from tinydeploy.pipeline.prepare import as_float, dequantize, prepare
 from tinydeploy.ports import Predictor
 from tinydeploy.tflite import read_graph
@@ -60,6 +60,7 @@ def evaluate(
     correct: tuple[int, ...] = ()
     each: dict[str, np.ndarray] = {}
     if task == "classify":
+        require_same_classes(dataset, artifact.labels, "the model")
         hits = _hits(outputs, target, dataset, artifact.threshold)
         correct = tuple(int(hit) for hit in hits)
         values = {"accuracy": float(np.mean(hits))}
@@ -120,6 +121,13 @@ def _hits(
             f"{dataset.path}: y goes from {labels.min()} to {labels.max()}, the model tells "
             f"{max(classes, 2)} classes apart",
             hint="class numbers count from 0 in the order of the model's outputs",
+        )
+    if dataset.path.is_dir() and len(dataset.labels) < classes:
+        raise UsageError(
+            f"{dataset.path} holds folders of {len(dataset.labels)} classes, the model tells "
+            f"{classes} apart: it cannot be told which those are",
+            hint="class numbers are positions of folders: add an empty one for each class that has "
+            "no images",
         )
     if classes == 1:
         limit = DEFAULT_THRESHOLD if threshold is None else threshold

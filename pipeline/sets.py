@@ -8,7 +8,7 @@ from typing import Any
 
 from tinydeploy.config import Config
 from tinydeploy.errors import UsageError
-from tinydeploy.pipeline.data import Dataset, load_dataset
+from tinydeploy.pipeline.data import Dataset, load_dataset, require_same_classes
 
 APART = "what was learned by heart looks good: keep other samples to judge by"
 
@@ -53,6 +53,7 @@ def load_sets(config: Config) -> Sets:
     validation = load_dataset(data.validation, description=config.input)
     sets = Sets(validation, load(data.calibration), load(data.training))
     if sets.training:
+        require_same_classes(sets.training, validation.labels, str(validation.path))
         for what, other in (("validation", validation), ("test", load(data.test))):
             if other and sets.training.sha256 == other.sha256:
                 raise UsageError(f"{sets.training.path} is the {what} set as well", hint=APART)

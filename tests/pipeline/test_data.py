@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from PIL import Image
 
 from tinydeploy.errors import UnsupportedModelError, UsageError
 from tinydeploy.graph import Tensor
-from tinydeploy.pipeline.data import Dataset, load_dataset, prepare
+from tinydeploy.pipeline.data import (
+    Dataset,
+    load_dataset,
+    make_dataset,
+    prepare,
+    require_same_classes,
+)
 from tinydeploy.pipeline.prepare import as_float, dequantize, quantize
 from tinydeploy.types import InputDescription
 
@@ -269,6 +276,39 @@ def test_a_function_of_the_user(tmp_path: Path) -> None:
     for name, message in (("mine:number", "no function number"), ("other:only", "there is no")):
         with pytest.raises(UsageError, match=message):
             load_dataset(tmp_path / name)
+
+
+def test_a_function_of_the_user_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("def labels():\n    return [0, 1]\n")
+    (tmp_path / "own.py").write_text(
+        "import numpy as np\nimport beside\n"
+        "def good():\n    import beside\n    return np.zeros((2, 3)), beside.labels()\n"
+        "def fails():\n    return {}['x']\n"
+        "def ragged():\n    return [[1, 2], [3]]\n"
+        "def takes(x):\n    return x\n"
+    )
+    (tmp_path / "broken.py").write_text("def f(:\n")
+    before = list(sys.path)
+    assert load_dataset(tmp_path / "own:good").y is not None
+    for name, message in (
+        ("own:fails", r"failed: KeyError: 'x' \(.*own\.py, line 7\)"),
+        ("own:ragged", "failed: ValueError: .*inhomogeneous"),
+        ("own:takes", "failed: TypeError: .*missing 1 required"),
+        ("broken:f", "failed: SyntaxError"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            load_dataset(tmp_path / name)
+    assert sys.path == before
+
+
+def test_classes_keep_their_numbers(tmp_path: Path) -> None:
+    x = np.zeros((2, 3))
+    data = make_dataset(x, np.array([0, 1]), ("cat", "dog"), tmp_path)
+    require_same_classes(data, ("cat", "dog", "eel"), "the model")
+    require_same_classes(data, (), "the model")
+    require_same_classes(data, ("ape", "bee"), "the model")
+    with pytest.raises(UsageError, match="'cat' is number 0, in the model it is 1"):
+        require_same_classes(data, ("ape", "cat", "dog"), "the model")
 
 
 def test_channels_first_images_are_turned() -> None:

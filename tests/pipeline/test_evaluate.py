@@ -256,3 +256,14 @@ def test_keyword_spotting(shared: Path) -> None:
         with engine(model) as predictor:
             result = evaluate(model, data, predictor, split="test", engine=engine.title)
         assert sum(result.correct) == hits and result.value == hits / 1000
+
+
+def test_a_folder_a_class_is_asked_for(dscnn: Path, tmp_path: Path) -> None:
+    x = np.zeros((2, *read_graph(dscnn).tensors[0].sample_shape), np.float32)
+    few = make_dataset(x, np.array([0, 1]), ("a", "b"), tmp_path)
+    known = dataclasses.replace(load_artifact(dscnn), labels=("z", "a", "b"))
+    with LiteRt(dscnn) as predictor:
+        with pytest.raises(UsageError, match="folders of 2 classes, the model tells 6 apart"):
+            evaluate(dscnn, few, predictor, split="", engine="litert", task="classify")
+        with pytest.raises(UsageError, match="'a' is number 0, in the model it is 1"):
+            evaluate(known, few, predictor, split="", engine="litert", task="classify")

@@ -7,7 +7,6 @@ Keras model that recipes convert. `space` says what the choices are, `net` what 
 
 from __future__ import annotations
 
-import fcntl
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from tinydeploy.pipeline.data import Dataset
 from tinydeploy.pipeline.supernet.extract import extract, net_path
 from tinydeploy.pipeline.supernet.space import Choice, Space, macs
 from tinydeploy.pipeline.supernet.stored import SUFFIX, About, read_about, read_supernet
-from tinydeploy.pipeline.train.job import write_samples
+from tinydeploy.pipeline.train.job import alone_in, write_samples
 from tinydeploy.pipeline.train.libraries import save
 from tinydeploy.pipeline.train.progress import Bar
 from tinydeploy.pipeline.worker import run_worker
@@ -59,9 +58,8 @@ def train_supernet(
         "tools": {k: v for k, v in tool_versions().items() if "keras" in k or "tensorflow" in k},
     }
     folder = cache_dir() / "training" / sha256_json(made_of)[:32]
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    bar = Bar(f"train    {out.stem}", progress)
+    with alone_in(folder, bar.waiting):
         if not (folder / _DONE).exists():
             with tempfile.TemporaryDirectory(prefix="tinydeploy-") as name:
                 scratch = Path(name)
@@ -83,7 +81,7 @@ def train_supernet(
                     what=f"{out.stem} cannot be trained",
                     hint="check the training set and the family's TOML file",
                     timeout_s=None,
-                    progress=Bar(f"train    {out.stem}", progress).show,
+                    progress=bar.show,
                 )
             for state in folder.glob("*.npz"):
                 state.unlink()

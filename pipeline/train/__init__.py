@@ -7,7 +7,6 @@ was interrupted goes on where it was.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import tempfile
@@ -19,7 +18,7 @@ from typing import Any
 from tinydeploy.errors import UsageError
 from tinydeploy.lineage import tool_versions
 from tinydeploy.pipeline.data import Dataset
-from tinydeploy.pipeline.train.job import write_samples
+from tinydeploy.pipeline.train.job import alone_in, write_samples
 from tinydeploy.pipeline.train.progress import Bar
 from tinydeploy.pipeline.worker import run_worker
 from tinydeploy.store import cache_dir, sha256_file, sha256_json, sha256_tree, write_json
@@ -67,14 +66,17 @@ def trained(
         "tools": {k: v for k, v in tool_versions().items() if "keras" in k or "tensorflow" in k},
     }
     folder = cache_dir() / "training" / sha256_json(made_of)[:32]
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    bar = Bar(f"train    {source.name} {recipe.name}", progress)
+
+    def waiting() -> None:
+        bar.waiting()
+        _require_time(bar, deadline)
+
+    with alone_in(folder, waiting):
         done = folder / _DONE
         if not (done.exists() and _made(done).exists()):
             with tempfile.TemporaryDirectory(prefix="tinydeploy-") as scratch:
                 job = _worker_job(Path(scratch), source, training, data, description, task)
-                bar = Bar(f"train    {source.name} {recipe.name}", progress)
                 run_worker(
                     Path(scratch),
                     {**job, "folder": str(folder.resolve())},
@@ -104,6 +106,10 @@ def _made(done: Path) -> Path:
 
 def _shown(bar: Bar, said: Mapping[str, Any], deadline: float) -> None:
     bar.show(said)
+    _require_time(bar, deadline)
+
+
+def _require_time(bar: Bar, deadline: float) -> None:
     if time.monotonic() > deadline:
         raise OutOfTimeError(bar.what)
 

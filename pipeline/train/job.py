@@ -1,8 +1,11 @@
-"""What a trainer is given, and the files that bring it the samples."""
+"""What a trainer is given, the files that bring it the samples, and its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ import numpy as np
 
 from tinydeploy.pipeline.data import Dataset
 from tinydeploy.types import Task, Training
+
+_WAIT_S = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,3 +67,21 @@ def write_samples(folder: Path, data: Dataset, seed: int) -> None:
     np.save(folder / "x.npy", data.x[order], allow_pickle=False)
     if data.y is not None:
         np.save(folder / "y.npy", data.y[order], allow_pickle=False)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """The right to train in a folder, which is made; it ends with the process, however that ends.
+
+    While another process has it `waiting` is called again and again, and may raise.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(_WAIT_S)
+        yield

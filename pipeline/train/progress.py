@@ -16,6 +16,13 @@ class Bar:
         self.what, self.progress = what, progress
         self._stage = ""
         self._begin = (0.0, 0)
+        self._waits = False
+
+    def waiting(self) -> None:
+        """Another process is at the same training: said once."""
+        if not self._waits:
+            self._waits = True
+            self.progress(f"{self.what}: waits for another process that trains the same")
 
     def show(self, said: Mapping[str, Any]) -> None:
         """One report of a worker: `stage`, `done` of `total`, and what was `found`."""

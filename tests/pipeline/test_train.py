@@ -19,8 +19,8 @@ from tinydeploy.pipeline.convert import convert
 from tinydeploy.pipeline.data import Dataset, make_dataset
 from tinydeploy.pipeline.recipe import load_recipe
 from tinydeploy.pipeline.source import load_source
-from tinydeploy.pipeline.train import trained
-from tinydeploy.pipeline.train.job import write_samples
+from tinydeploy.pipeline.train import OutOfTimeError, trained
+from tinydeploy.pipeline.train.job import alone_in, write_samples
 from tinydeploy.pipeline.train.losses import require_labels
 from tinydeploy.pipeline.train.progress import Bar
 from tinydeploy.types import InputDescription, ModelSource, Training
@@ -127,6 +127,20 @@ def test_a_finished_training_is_not_run_again(keras_file: Path, recipe_file: Pat
     assert not list(first.parent.glob("*.npz"))
     first.unlink()
     assert run(load_source(keras_file), recipe_file, lines) == first and first.exists()
+
+
+def test_another_process_at_the_same_training_is_waited_for_as_long_as_there_is_time(
+    keras_file: Path, recipe_file: Path
+) -> None:
+    source, recipe = load_source(keras_file), load_recipe(recipe_file)
+    folder = run(source, recipe_file).parent
+    lines: list[str] = []
+    with alone_in(folder, pytest.fail):
+        deadline = time.monotonic() + 0.5
+        with pytest.raises(OutOfTimeError):
+            trained(source, recipe, samples(), PIXELS, "classify", lines.append, deadline)
+    assert lines == ["train    net tuned: waits for another process that trains the same"]
+    assert run(source, recipe_file, lines).parent == folder and len(lines) == 1
 
 
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,8 @@ def restore(registry: MlflowRegistry, folder: Path, build: Build, name: str = ""
         choice = _json(folder / CHOICE_FILE)
         artifact = read_model_folder(folder / MODEL_FOLDER, lineage["model_sha256"])
         evaluation = from_json(Evaluation, _json(folder / EVALUATION_FILE))
+        if not math.isfinite(evaluation.value):
+            raise ValueError(f"{evaluation.metric} is {evaluation.value}")
         measured = firmware / MEASUREMENT_FILE
         found = from_json(Measurement, _json(measured)) if measured.exists() else None
         source = from_json(ModelSource, {**lineage["source"], "path": ""})

@@ -59,6 +59,8 @@ NESTED = "[" * 100_000
         ("choice.json", ("selection",), '{"objective": "flash", "max_loss": NaN}'),
         ("choice.json", (), NESTED),
         ("evaluation.json", ("value",), "0.9"),
+        ("evaluation.json", ("value",), float("nan")),
+        ("evaluation.json", ("value",), float("inf")),
         ("evaluation.json", ("correct",), ["1"]),
         ("evaluation.json", ("samples",), 10**400),
         ("evaluation.json", (), NESTED),

@@ -93,8 +93,9 @@ def _require_data(data: Dataset) -> int:
     """The number of classes of labelled images or spectrograms."""
     y = data.y
     if y is None or y.ndim != 1 or y.dtype.kind not in "iu":
+        found = "has no labels" if y is None else f"has labels that are {y.dtype} {y.shape}"
         raise UsageError(
-            f"training data {data.path} has no labels",
+            f"training data {data.path} {found}",
             hint="an .npz with x (N, height, width, channels) and y (N,), classes from 0",
         )
     if data.x.ndim != 4:

@@ -180,6 +180,7 @@ def test_data_that_no_supernet_can_learn_from(tmp_path: Path) -> None:
     good, out, training = samples(32), tmp_path / "n.supernet", Training("supernet")
     for x, y, message in (
         (good.x, None, "no labels"),
+        (good.x, good.y.astype(np.float32), r"labels that are float32 \(32,\)"),
         (good.x.reshape(32, -1), good.y, r"samples of the shape \(64,\)"),
         (good.x, np.zeros(32, int), "no two classes"),
     ):

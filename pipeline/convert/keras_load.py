@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tinydeploy.errors import UnsupportedModelError
+from tinydeploy.pipeline.convert.keras_graph import waiting
 
 _LAMBDAS = frozenset({"Lambda", "__lambda__", "function_lambda"})
 
@@ -72,6 +73,7 @@ def load_model(path: Path, *, trusted: bool = False) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         if version.split(".")[0] in ("1", "2"):
+            _require_order(config, path)
             import tf_keras
 
             return tf_keras.models.load_model(path, compile=False, safe_mode=not trusted)
@@ -79,6 +81,8 @@ def load_model(path: Path, *, trusted: bool = False) -> Any:
         import keras
 
         return keras.models.load_model(path, compile=False, safe_mode=not trusted)
+    except UnsupportedModelError:
+        raise
     except Exception as error:  # Keras has no error of its own: TypeError, KeyError, OSError, ...
         reason = " ".join(str(error).split())[:400]
         raise UnsupportedModelError(
@@ -143,6 +147,15 @@ def _require_no_code(config: Any, path: Path) -> None:
                     f"{path.name} calls the TensorFlow function {called!r}: it is not loaded",
                     hint="replace the call by layers of Keras and save the model again",
                 )
+
+
+def _require_order(config: Any, path: Path) -> None:
+    for node in _objects(config):
+        if "layers" in node and (name := waiting(node)):
+            raise UnsupportedModelError(
+                f"{path.name}: the layer {name!r} waits for its own output, or for none",
+                hint="the file is damaged: " + _HINT,
+            )
 
 
 def _require_own_weights(path: Path) -> None:

@@ -253,6 +253,49 @@ def test_weights_are_not_read_from_other_files(
     assert "--trust-source" in caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["two.h5", "two_zip.keras"])
+def test_layers_that_wait_for_each_other_end_no_one(
+    run: Callable[..., Artifact], models: Path, name: str
+) -> None:
+    import h5py
+
+    target = models / f"circle-{name}"
+
+    def circular(text: str) -> str:
+        config = json.loads(text)
+        layers = config["config"]["layers"]
+        first = next(layer for layer in layers if layer["class_name"] == "Conv2D")
+        first["inbound_nodes"] = [[[layers[-1]["name"], 0, 0, {}]]]
+        return json.dumps(config)
+
+    if name.endswith(".h5"):
+        target.write_bytes((models / name).read_bytes())
+        with h5py.File(target, "r+") as file:
+            file.attrs["model_config"] = circular(file.attrs["model_config"])
+    else:
+        with zipfile.ZipFile(models / name) as good, zipfile.ZipFile(target, "w") as bad:
+            for member in good.namelist():
+                text = good.read(member)
+                bad.writestr(member, circular(text) if member == "config.json" else text)  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedModelError, match="waits for its own output"):
+        run(target.name, "float32")
+
+
+def test_layers_that_are_called_twice_and_models_in_models_are_loaded(
+    run: Callable[..., Artifact], models: Path
+) -> None:
+    import tf_keras
+
+    layers = tf_keras.layers
+    inner_inputs = tf_keras.Input((4,))
+    inner = tf_keras.Model(inner_inputs, layers.Dense(4)(inner_inputs) * 2.0)
+    row = tf_keras.Sequential([tf_keras.Input((4,)), layers.Dense(4)])
+    shared, inputs = layers.Dense(4), tf_keras.Input((4,))
+    x = inner(shared(row(shared(inner(inputs)))))
+    tf_keras.Model(inputs, layers.Add()([row(x), x + shared(x)])).save(models / "twice.h5")
+    assert run("twice.h5", "float32").path.exists()
+
+
 def test_pure_functions_of_keras_2_are_loaded(run: Callable[..., Artifact], models: Path) -> None:
     import h5py
 

@@ -76,6 +76,11 @@ def _fixed_shape(spec: Any, path: Path) -> tuple[int, ...]:
             f"the input {spec.name!r} of {path.name} has no known rank", hint=_SHAPE_HINT
         )
     dims = tuple(spec.shape)
+    if dims and dims[0] not in (None, 1):
+        raise UnsupportedModelError(
+            f"the input {spec.name!r} of {path.name} takes batches of {dims[0]} only",
+            hint="export the model with a batch of one, or of any size (None)",
+        )
     shape = (1, *dims[1:])
     if None in shape:
         raise UnsupportedModelError(

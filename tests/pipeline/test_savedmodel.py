@@ -86,6 +86,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     _let_initializer_save(folder / "saves" / "saved_model.pb")
 
+    class Eight(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((8, 4), tf.float32, name="x")])
+        def double(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"y": 2 * x}
+
+    eight = Eight()
+    tf.saved_model.save(eight, str(folder / "eight"), signatures={"serving_default": eight.double})
+
     two = Two()
     tf.saved_model.save(
         two, str(folder / "two"), signatures={"classify": two.classify, "embed": two.embed}
@@ -165,6 +173,11 @@ def test_an_initializer_that_writes_files_is_not_run(
 
 def test_an_initializer_that_writes_nothing_is_run(models: Path, tmp_path: Path) -> None:
     assert convert(load_source(models / "harmless"), load_recipe("float32"), tmp_path).path.exists()
+
+
+def test_a_batch_that_cannot_become_one(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="takes batches of 8 only"):
+        convert(load_source(models / "eight"), load_recipe("float32"), tmp_path)
 
 
 def test_identity_is_the_content_of_all_files(models: Path) -> None:

@@ -158,3 +158,9 @@ def registered(
         made = build(folder / f"{recipe}-{board}", model[1], board)
         found[recipe] = version, registry.record("family", version, made, measurement(made))
     return found
+
+
+def client_of(registry: MlflowRegistry) -> Any:
+    """MLflow's own client, to see what it sees."""
+    with registry.folder.locked() as client:
+        return client
